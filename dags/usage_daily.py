@@ -1,0 +1,91 @@
+"""
+### The night
+
+Loads one UTC day, and reads the days before it again: providers deliver late and change what they delivered.
+
+**The partition key is the UTC day** (`2026-10-31`), on the schedule, in a backfill and over REST. For each day of the
+look-back window and each source of the settings: pull → normalise → rate, then one roll-up per day. A day that did not
+change writes nothing; a day that did is replaced as a whole; every task may be killed and run again.
+
+| to do this | do that |
+| --- | --- |
+| load a range of days | `airflow backfill create --dag-id usage_daily --from-date 2026-03-01 --to-date 2026-03-31` |
+| load one day again | trigger with partition key `2026-10-31` |
+| see what is held back | the log of `state`, or `python -m etl check` |
+
+Updates the asset `usage_daily`, which starts `usage_monthly`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import CronPartitionTimetable, Param, dag, task, task_group
+from tollbook_wiring import DEFAULTS, SETTINGS, USAGE_DAILY, jobs, pool, run_day
+
+from etl import nights
+
+
+@dag(
+    schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
+    start_date=nights.midnight(SETTINGS.start),
+    catchup=True,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    params={
+        "day": Param(
+            None, type=["null", "string"], format="date", description="UTC day, for a run without a partition key"
+        ),
+        "lookback_days": Param(SETTINGS.lookback_days, type="integer", minimum=1, description="days read again"),
+    },
+    doc_md=__doc__,
+    tags=["tollbook", "billing"],
+)
+def usage_daily():
+    @task.sensor(poke_interval=300, timeout=timedelta(hours=6).total_seconds(), mode="reschedule")
+    def wait_for_late_logs() -> bool:
+        return nights.settled(run_day(), SETTINGS.settle_hours)
+
+    @task(execution_timeout=timedelta(minutes=5))
+    def plan(params=None) -> list[str]:
+        return nights.plan(run_day(), params["lookback_days"], SETTINGS)
+
+    @task
+    def pull(source: str, window: str) -> str:
+        return nights.each(jobs(), "pull", window, source)
+
+    @task
+    def normalise(source: str, window: str) -> str:
+        return nights.each(jobs(), "normalise", window, source)
+
+    @task
+    def rate(source: str, window: str) -> str:
+        return nights.each(jobs(), "rate", window, source)
+
+    @task
+    def roll_up(window: str) -> str:
+        return nights.each(jobs(), "roll_up", window)
+
+    @task
+    def state(windows: list[str]) -> list[str]:
+        return nights.state(jobs(), windows)
+
+    @task(outlets=[USAGE_DAILY], retries=0)
+    def audit(windows: list[str]) -> None:
+        nights.check(jobs(), windows)
+
+    windows = plan()
+    wait_for_late_logs() >> windows
+    rolled = roll_up.expand(window=windows)
+    for source in SETTINGS.sources:
+
+        @task_group(group_id=source)
+        def load(window: str, source: str = source):
+            pulled = pull.override(pool=pool(source))(source, window)
+            rate(source, normalise(source, pulled))
+
+        load.expand(window=windows) >> rolled
+    rolled >> state(windows) >> audit(windows)
+
+
+usage_daily()

@@ -1,0 +1,397 @@
+"""The verbs: pull, normalise, rate, roll up, state, close. What the DAGs and the command line call.
+
+Each verb turns the heads of its input partitions into one commit of its output partition, and does nothing when those
+inputs, the code and the settings are the ones its head was computed from. So every verb can be killed and run again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from etl import settings as configuration
+from etl.periods import Month
+from etl.settings import ConfigurationError, Resolver, Settings, StoreSettings, connection_from_environment
+
+log = logging.getLogger("tollbook")
+
+STALE_TRIES = 5
+BLOB_SUFFIX = ".gz"
+
+# polars, boto3 and httpx are imported where they are used: a DAG file and --help import this module.
+
+
+class NotReady(Exception):
+    """The day is not over, or what the job needs is not in the lake yet; the text says what to do first."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one verb did to one partition."""
+
+    verb: str
+    partition: str
+    seq: int
+    rows: int
+    changed: bool
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "counts": dict(self.counts)}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run's outcome. ``held`` says in sentences what is not billed or not complete: exit code 3."""
+
+    done: tuple[Done, ...] = ()
+    held: tuple[str, ...] = ()
+
+    def __add__(self, other: Report) -> Report:
+        return Report(self.done + other.done, self.held + tuple(h for h in other.held if h not in self.held))
+
+
+def open_store(store: StoreSettings, home: Path, resolve: Resolver):
+    """The store a settings table describes; a relative folder lies beside the settings file."""
+    from etl.lake import open_store as open_
+
+    connection = resolve(store.connection) if store.connection else None
+    url = store.url if "://" in store.url else str((home / store.url).resolve())
+    endpoint = store.endpoint_url
+    if connection and not endpoint:
+        endpoint = connection.extra.get("endpoint_url") or (
+            f"{connection.extra.get('scheme', 'https')}://{connection.host}:{connection.port or 443}"
+            if connection.host
+            else None
+        )
+    return open_(
+        url,
+        endpoint_url=endpoint,
+        region=store.region,
+        access_key=connection.login if connection else None,
+        secret_key=connection.password if connection else None,
+        single_writer=store.single_writer,
+    )
+
+
+def code_fingerprint() -> str:
+    """sha256 of the package's own source: a figure computed by other code is computed again."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for file in sorted(root.rglob("*.py")):
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+class Jobs:
+    """The verbs, bound to one configuration and one run."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        run_id: str | None = None,
+        resolve: Resolver = connection_from_environment,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.settings = settings
+        self.run_id = run_id or f"manual-{uuid.uuid4()}"
+        self.resolve = resolve
+        self.clock = clock
+
+    @classmethod
+    def open(cls, config: Path | str | None = None, **options: Any) -> Jobs:
+        """Jobs for a settings file. ConfigurationError before anything is read or requested."""
+        return cls(configuration.load(config), **options)
+
+    # -------------------------------------------------------------------------------------------- what jobs stand on
+
+    @cached_property
+    def lake(self):
+        from etl.lake import Lake
+
+        store = open_store(self.settings.lake, self.settings.home, self.resolve)
+        return Lake(
+            store, run_id=self.run_id, config=self.settings.fingerprint(), code=code_fingerprint(), clock=self.clock
+        )
+
+    @cached_property
+    def directory(self):
+        from etl import directory
+
+        return directory.load(self.settings.path(self.settings.directory))
+
+    @cached_property
+    def card(self):
+        from etl.rating import card
+
+        loaded = card.load(self.settings.path(self.settings.rates))
+        for account in self.directory.accounts:
+            if account.rate_card not in loaded.names():
+                raise ConfigurationError(
+                    f"account {account.account_id!r} uses rate card {account.rate_card!r}, which prices.csv does not "
+                    f"have: it has {', '.join(sorted(loaded.names()))}"
+                )
+        return loaded
+
+    @cached_property
+    def sources(self) -> dict:
+        from etl import sources
+
+        context = sources.Context(
+            resolve=self.resolve,
+            home=self.settings.home,
+            open_store=lambda store: open_store(store, self.settings.home, self.resolve),
+        )
+        return {name: sources.open_source(name, s, context) for name, s in self.settings.sources.items()}
+
+    @cached_property
+    def statements(self):
+        from etl.statement import Statements
+
+        return Statements(self.lake, self.directory, self.settings.sources)
+
+    def check_configuration(self) -> None:
+        """Open everything that can be opened without a request; ConfigurationError names what is wrong."""
+        _ = self.directory, self.card, self.sources, self.lake
+
+    # -------------------------------------------------------------------------------------------- the verbs of a day
+
+    def pull(self, day: date, source: str) -> Done:
+        """Fetch the whole UTC day from a source and keep every page as received. NotReady if the day is not over."""
+        import polars as pl
+
+        from etl.lake import Partition
+        from etl.schemas import DATASETS
+
+        if day >= self.clock().astimezone(UTC).date():
+            raise NotReady(
+                f"{day} (UTC) is not over: the earliest time to load it is {day + timedelta(days=1)} 00:00 UTC"
+            )
+        target = Partition.of("raw", date=day, source=source)
+
+        def keep(page) -> tuple:
+            data = gzip.compress(page.body, compresslevel=6, mtime=0)
+            sha = self.lake.put_blob("raw", data, BLOB_SUFFIX, p=target)
+            return (page.resource, page.provider_account, page.number, page.url, page.sha256, len(page.body), sha)
+
+        def compute(_base):
+            with ThreadPoolExecutor(4, thread_name_prefix="keep") as pool:
+                rows = _bounded(pool, keep, self.sources[source].fetch(day))
+            return DATASETS["raw"].arrange(pl.DataFrame(rows, schema=DATASETS["raw"].types, orient="row")), {}
+
+        # A source is asked again each time: only it knows whether the day changed.
+        return self._derive("pull", target, inputs=None, compute=compute)
+
+    def normalise(self, day: date, source: str) -> list[Done]:
+        """Kept pages → events and the provider's own totals."""
+        from etl.lake import Partition
+        from etl.schemas import DATASETS
+        from etl.sources.normalise import counts, normalise
+
+        raw = self._need(Partition.of("raw", date=day, source=source), f"python -m etl pull --date {day}")
+        pages = self._pages(raw)
+        reading = None
+
+        def read():
+            nonlocal reading
+            reading = reading or self.sources[source].read(pages, day)
+            return reading
+
+        def events(base):
+            previous = self.lake.read(base, DATASETS["events"].columns) if base else None
+            result = normalise(read().events, previous)
+            return result.events, {**counts(result.events), "duplicates": result.duplicates}
+
+        inputs = {f"raw/{source}": raw.sha256}
+        return [
+            self._derive("normalise", Partition.of("events", date=day, source=source), inputs, events),
+            self._derive(
+                "normalise",
+                Partition.of("ledger", date=day, source=source),
+                inputs,
+                lambda _: (DATASETS["ledger"].arrange(read().ledger), {}),
+            ),
+        ]
+
+    def rate(self, day: date, source: str) -> Done:
+        """Accepted events → charges, by the directory and the rate card."""
+        import polars as pl
+
+        from etl.lake import Partition
+        from etl.rating.charge import rate
+
+        need = f"python -m etl run --date {day}"
+        events = self._need(Partition.of("events", date=day, source=source), need)
+
+        def compute(_base):
+            columns = [
+                "record_id", "kind", "outcome", "provider_account", "direction", "type", "status", "occurred_at",
+                "from_number", "to_number", "segments_reported", "segments_computed", "segments", "carrier",
+                "ended_at", "answered_seconds", "provider_cost", "provider_currency", "vanished",
+            ]  # fmt: skip
+            accepted = self.lake.read(events, columns).filter(pl.col("outcome") == "accepted")
+            attributed = self.directory.attribute(accepted, day, self.settings.currency)
+            charges = rate(attributed, self.card, day, credits_per_segment=self.settings.credits_per_segment)
+            return charges, {"unrated": charges["unrated"].is_not_null().sum()}
+
+        inputs = {
+            f"events/{source}": events.sha256,
+            "directory": self.directory.fingerprint,
+            "rates": self.card.fingerprint,
+        }
+        return self._derive("rate", Partition.of("charges", date=day, source=source), inputs, compute)
+
+    def roll_up(self, day: date) -> Done:
+        """Charges of every source → daily."""
+        from etl.lake import Partition
+        from etl.rollup import daily
+
+        charges = self.lake.heads("charges", date=day)
+        if not charges:
+            raise NotReady(f"nothing is rated for {day}: run python -m etl run --date {day}")
+
+        def compute(_base):
+            rolled = daily(self.lake.scan(list(charges.values())).drop("date", "source").collect())
+            return rolled, {"unrated": int(rolled["unrated"].sum())}
+
+        inputs = {f"charges/{p['source']}": v.sha256 for p, v in charges.items()}
+        return self._derive("roll up", Partition.of("daily", date=day), inputs, compute)
+
+    def run_day(self, day: date, sources: Iterable[str] | None = None) -> Report:
+        """pull → normalise → rate for each source, then roll up. A source that fails stops the day, not the others'."""
+        done: list[Done] = []
+        for source in sources or self.sources:
+            done += [self.pull(day, source), *self.normalise(day, source), self.rate(day, source)]
+        done.append(self.roll_up(day))
+        return Report(tuple(done), tuple(held(done)))
+
+    # -------------------------------------------------------------------------------------------- the verbs of a month
+
+    def state(self, month: Month) -> Done:
+        """daily → the month's statement lines, all accounts."""
+        from etl.lake import Partition
+        from etl.schemas import DATASETS
+        from etl.statement import lines
+
+        rolled = self._month_days(month)
+
+        def compute(_base):
+            frame = (
+                self.lake.scan(list(rolled.values())).drop("date").collect() if rolled else DATASETS["daily"].empty()
+            )
+            stated = lines(frame, self.directory.accounts)
+            return stated, {"unrated": int(stated.filter(stated["section"] == "usage")["unrated"].sum())}
+
+        inputs = {p["date"]: v.sha256 for p, v in rolled.items()} | {"directory": self.directory.fingerprint}
+        done = self._derive("state", Partition.of("statement", month=str(month)), inputs, compute)
+        self.__dict__.pop("statements", None)  # what was read before is no longer the newest
+        return done
+
+    def close(self, month: Month, accounts: Iterable[str] | None = None, *, on: date | None = None) -> list:
+        """Close the month for each account that may close; the others say why not. ``on`` is the day it is done."""
+        import polars as pl
+
+        from etl import statement
+        from etl.lake import Partition
+
+        self.state(month)
+        head = self.lake.head(Partition.of("statement", month=str(month)))
+        stated = self.lake.read(head)
+        rolled = self._month_days(month)
+        lacking = statement.missing_days(rolled, month, self.settings.sources)
+        already = statement.closings(self.lake, month)
+        earliest = month.end + timedelta(days=self.settings.close_after_days)
+        results = []
+        for account_id in accounts or self.directory.by_id:
+            account = self.directory.account(account_id)
+            if account_id in already:
+                results.append(statement.Closing(account_id, month, already[account_id]["revision"]))
+                continue
+            reasons = statement.holds(account_id, month, stated, lacking, earliest, on or self._today())
+            if reasons:
+                results.append(statement.Closing(account_id, month, 0, reasons))
+                continue
+            mine = (pl.col("account_id") == account_id) & (pl.col("section") == "total")
+            total: Decimal = stated.filter(mine)["amount"].item()
+            at = self.clock().astimezone(UTC).isoformat(timespec="seconds")
+            results.append(statement.close(self.lake, account, month, head, rolled, total=total, closed_at=at))
+        self.__dict__.pop("statements", None)
+        return results
+
+    # -------------------------------------------------------------------------------------------- inside
+
+    def _today(self) -> date:
+        return self.clock().astimezone(UTC).date()
+
+    def _month_days(self, month: Month) -> dict:
+        return self.lake.heads("daily", date=(month.first, month.days[-1]))
+
+    def _need(self, partition, command: str):
+        head = self.lake.head(partition)
+        if head is None:
+            raise NotReady(f"{partition} is not in the lake: run {command}")
+        return head
+
+    def _pages(self, raw) -> Iterator:
+        from etl.sources import Page
+
+        for row in self.lake.read(raw).iter_rows(named=True):
+            body = gzip.decompress(self.lake.get_blob("raw", row["object_sha256"], BLOB_SUFFIX, p=raw.partition))
+            yield Page(row["resource"], row["provider_account"], row["page"], row["url"], body)
+
+    def _derive(self, verb: str, target, inputs: Mapping[str, str] | None, compute: Callable) -> Done:
+        """Compute and commit one partition, unless its head came from the same inputs, code and settings."""
+        from etl.lake import Stale
+
+        for attempt in range(STALE_TRIES):
+            base = self.lake.head(target)
+            fresh = base is not None and inputs is not None and base.inputs == inputs
+            if fresh and (base.code, base.config) == (self.lake.code, self.lake.config):
+                self.lake.heal(target.dataset, **dict(target.keys))
+                return Done(verb, target.path, base.seq, base.rows, False, _numbers(base.sums))
+            frame, counted = compute(base)
+            sums = {name: str(n) for name, n in counted.items()}
+            try:
+                version = self.lake.commit(target, frame, base=base, inputs=inputs or {}, sums=sums, reason=verb)
+            except Stale:
+                log.info("%s moved while %s was computing (attempt %d); computing again", target, verb, attempt + 1)
+                continue
+            changed = base is None or version.seq != base.seq
+            return Done(verb, target.path, version.seq, version.rows, changed, counted)
+        raise Stale(
+            f"{target} moved {STALE_TRIES} times while {verb} was computing: is another run of the same day on?"
+        )
+
+
+def _numbers(sums: Mapping[str, str]) -> dict[str, int]:
+    return {name: int(value) for name, value in sums.items()}
+
+
+def _bounded(pool: ThreadPoolExecutor, work: Callable, items: Iterable) -> list:
+    """``work`` over ``items`` with no more than a few results waiting, so that memory is flat in the number of items."""
+    waiting, results = [], []
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) >= 8:
+            results.append(waiting.pop(0).result())
+    return results + [w.result() for w in waiting]
+
+
+def held(done: Iterable[Done]) -> Iterator[str]:
+    """What a day's outcome holds back, as sentences."""
+    for one in done:
+        if one.verb == "rate" and one.counts.get("unrated"):
+            yield f"{one.partition}: {one.counts['unrated']} event(s) without a price"
+        if one.verb == "normalise" and one.counts.get("quarantined"):
+            yield f"{one.partition}: {one.counts['quarantined']} record(s) in quarantine"

@@ -1,0 +1,119 @@
+"""A night and a month as Airflow runs them: how days are spread over tasks, and what each task does.
+
+This is the one place that decides how fat a task is. A task gets a *window*, ``2026-10-25/2026-10-31``, both ends
+included: one day each on a usual night, several in a long first load, so that the scheduler's work stays small.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, time, timedelta
+
+from etl.jobs import Done, Jobs, held
+from etl.periods import Month, days, lookback, parse_day
+from etl.settings import Settings
+
+log = logging.getLogger("tollbook")
+
+MAX_WINDOWS = 31
+"""Mapped tasks per verb and source: a month of single days; a longer load gets wider windows."""
+
+DAYS_AT_ONCE = 4
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def settled(day: date, hours: int) -> bool:
+    """Whether ``hours`` have passed since the UTC day ended: the provider's late logs are in."""
+    return datetime.now(UTC) >= midnight(day + timedelta(days=1)) + timedelta(hours=hours)
+
+
+def plan(day: date, lookback_days: int, settings: Settings) -> list[str]:
+    """The windows one night loads, oldest first: the look-back, and on some days of the month all of the month before
+    (mission rule 11). Never before go-live."""
+    wanted = set(lookback(day, lookback_days))
+    if (day + timedelta(days=1)).day in settings.reread_month_on:
+        wanted |= set((Month.of(day + timedelta(days=1)) - 1).days)
+    chosen = sorted(d for d in wanted if d >= settings.start)
+    width = -(-len(chosen) // MAX_WINDOWS)
+    windows, chunk = [], []
+    for current in chosen:
+        if chunk and (len(chunk) == width or current != chunk[-1] + timedelta(days=1)):
+            windows.append(f"{chunk[0]}/{chunk[-1]}")
+            chunk = []
+        chunk.append(current)
+    return [*windows, f"{chunk[0]}/{chunk[-1]}"] if chunk else windows
+
+
+def window_days(window: str) -> list[date]:
+    first, last = window.split("/")
+    return list(days(parse_day(first), parse_day(last) + timedelta(days=1)))
+
+
+def each(jobs: Jobs, verb: str, window: str, source: str | None = None) -> str:
+    """One verb for every day of a window; returns the window, so that tasks pass keys and never data."""
+    work = getattr(jobs, verb)
+    arguments = () if source is None else (source,)
+    with ThreadPoolExecutor(DAYS_AT_ONCE) as pool:
+        for result in pool.map(lambda d: work(d, *arguments), window_days(window)):
+            _tell(result if isinstance(result, list) else [result])
+    return window
+
+
+def months_of(windows: list[str]) -> list[Month]:
+    return sorted({Month.of(d) for window in windows for d in window_days(window)})
+
+
+def state(jobs: Jobs, windows: list[str]) -> list[str]:
+    """Bring the statements of the months touched up to date."""
+    months = months_of(windows)
+    _tell([jobs.state(month) for month in months])
+    return [str(month) for month in months]
+
+
+def check(jobs: Jobs, windows: list[str]) -> None:
+    """Check what the night wrote. Raises AuditFailed naming each broken promise: fail closed."""
+    from etl import audit
+
+    chosen = [day for window in windows for day in window_days(window)]
+    findings = audit.audit(jobs.lake, chosen, jobs.settings.sources)
+    for finding in findings:
+        log.error("%s", finding)
+    if findings:
+        raise audit.AuditFailed(f"{len(findings)} finding(s), first: {findings[0]}")
+
+
+def open_months(jobs: Jobs, upto: Month) -> list[str]:
+    """The month of the run and every earlier one that some account has not closed yet, oldest first."""
+    from etl.statement import closings
+
+    accounts = set(jobs.directory.by_id)
+    earlier = [m for m in jobs.statements.months() if m < upto]
+    return [str(m) for m in earlier if accounts - set(closings(jobs.lake, m))] + [str(upto)]
+
+
+def close(jobs: Jobs, month: str) -> str:
+    """Close the month for the accounts that may; log why the others may not."""
+    for result in jobs.close(Month.parse(month)):
+        if result.closed:
+            log.info("%s: %s is final, revision %d", result.account_id, month, result.revision)
+        for reason in result.held[:10]:
+            log.warning("%s: %s stays open: %s", result.account_id, month, reason)
+    return month
+
+
+def _tell(done: list[Done]) -> None:
+    for one in done:
+        log.info(
+            "%s %s: %d rows, version %d%s",
+            one.verb,
+            one.partition,
+            one.rows,
+            one.seq,
+            "" if one.changed else ", unchanged",
+        )
+    for sentence in held(done):
+        log.warning("held back: %s", sentence)

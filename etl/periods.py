@@ -1,0 +1,98 @@
+"""UTC days, months and ISO weeks (mission rule 3). Every window is half-open: [start, end)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+_MONTH = re.compile(r"(\d{4})-(\d{2})")
+
+
+@dataclass(frozen=True, order=True)
+class Month:
+    """A UTC calendar month; prints and parses as ``YYYY-MM``."""
+
+    year: int
+    number: int
+
+    def __post_init__(self) -> None:
+        date(self.year, self.number, 1)
+
+    @classmethod
+    def parse(cls, text: str) -> Month:
+        """``"2026-10"`` → Month. ValueError says what was expected."""
+        found = _MONTH.fullmatch(text)
+        if not found:
+            raise ValueError(f"{text!r} is not a month: write YYYY-MM, such as 2026-10")
+        try:
+            return cls(int(found[1]), int(found[2]))
+        except ValueError:
+            raise ValueError(f"{text!r} is not a month: its second part must be 01 to 12") from None
+
+    @classmethod
+    def of(cls, day: date) -> Month:
+        return cls(day.year, day.month)
+
+    def __str__(self) -> str:
+        return f"{self.year:04d}-{self.number:02d}"
+
+    def __add__(self, months: int) -> Month:
+        index = self.year * 12 + self.number - 1 + months
+        return Month(index // 12, index % 12 + 1)
+
+    def __sub__(self, months: int) -> Month:
+        return self + -months
+
+    @property
+    def first(self) -> date:
+        return date(self.year, self.number, 1)
+
+    @property
+    def end(self) -> date:
+        """First day after the month (exclusive end)."""
+        return (self + 1).first
+
+    @property
+    def days(self) -> list[date]:
+        return list(days(self.first, self.end))
+
+    def last(self, count: int) -> list[Month]:
+        """The ``count`` months ending with this one, oldest first."""
+        return [self - back for back in range(count - 1, -1, -1)]
+
+
+def days(start: date, end: date) -> Iterator[date]:
+    """Every day of [start, end)."""
+    while start < end:
+        yield start
+        start += timedelta(days=1)
+
+
+def parse_day(text: str) -> date:
+    """``"2026-10-31"`` → date. ValueError says what was expected."""
+    try:
+        return date.fromisoformat(text) if len(text) == 10 else _refuse(text)
+    except ValueError:
+        return _refuse(text)
+
+
+def _refuse(text: str) -> date:
+    raise ValueError(f"{text!r} is not a day: write YYYY-MM-DD, such as 2026-10-31")
+
+
+def today() -> date:
+    """The current UTC day."""
+    return datetime.now(UTC).date()
+
+
+def lookback(day: date, count: int) -> list[date]:
+    """The ``count`` days ending with ``day``, oldest first: what one night re-reads (mission rule 11)."""
+    return list(days(day - timedelta(days=count - 1), day + timedelta(days=1)))
+
+
+def iso_week(day: date) -> str:
+    """ISO 8601 week of a day, ``2026-W44``."""
+    year, week, _ = day.isocalendar()
+    return f"{year:04d}-W{week:02d}"

@@ -1,0 +1,148 @@
+"""Accepted events of one UTC day → charges: line, quantity, price, carrier fee (mission rules 2, 4, 5, 6, 7)."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from etl.money import check_products, from_nanos, nanos, times
+from etl.rating.card import FEE_KEY, PRICE_KEY, RateCard, in_force
+from etl.rating.lookup import find
+from etl.schemas import DATASETS, UNASSIGNED
+
+NO_ACCOUNT = "no account"
+NO_PRICE = "no price"
+NO_FEE = "no carrier fee"
+
+CHARGED_KINDS = ("message", "call")
+"""Kinds priced one by one; what is held over time (numbers, recordings) is priced by the month it is held in."""
+
+_FEE_EXACT = ("currency",)
+_FEE_WILD = ("carrier", "direction", "type", "registered", "number_class")
+
+
+def rate(
+    attributed: pl.DataFrame, card: RateCard, day: date, *, credits_per_segment: int, as_of: date | None = None
+) -> pl.DataFrame:
+    """Accepted events (`schemas.Events` plus what `Directory.attribute` adds) of UTC ``day`` → `schemas.Charges`.
+
+    Charge and carrier fee are exact to 10⁻⁹, half-up once per event. An event without a price keeps null and says why
+    in ``unrated``: never zero. Raises OutOfRange when an amount does not fit.
+    """
+    events = attributed.filter(pl.col("kind").is_in(CHARGED_KINDS)).with_columns(
+        line=pl.when(pl.col("kind") == "call")
+        .then(pl.when(pl.col("campaign_id").is_not_null()).then(pl.lit("campaign_call")).otherwise(pl.lit("call")))
+        .when(pl.col("status") == "failed")
+        .then(pl.lit("failed_message"))
+        .otherwise(pl.lit("text"))
+    )
+    priced = _priced(_with_quantities(_with_prices(events, card, day, as_of)))
+    return DATASETS["charges"].arrange(_with_fees(priced, card, day, as_of, credits_per_segment))
+
+
+def _with_prices(events: pl.DataFrame, card: RateCard, day: date, as_of: date | None) -> pl.DataFrame:
+    prices = in_force(card.prices, day, PRICE_KEY, as_of)
+    rate_id = find(
+        events,
+        prices,
+        id_column="rate_id",
+        exact=("rate_card", "line", "currency"),
+        wild=("direction", "type", "number_class"),
+        number="to_number",
+    )
+    terms = prices.select(
+        "rate_id", "price", "minimum_seconds", "increment_seconds", "clock", "bill_unanswered", "connection_fee"
+    )
+    return events.with_columns(rate_id).join(terms, on="rate_id", how="left", maintain_order="left")
+
+
+def billed_seconds(seconds: pl.Expr, minimum: pl.Expr, increment: pl.Expr) -> pl.Expr:
+    """Increment M/I (mission rule 4): 0 for 0 s, M up to M, then whole increments, rounded up per call."""
+    beyond = (seconds - minimum + increment - 1) // increment * increment
+    return pl.when(seconds <= 0).then(0).when(seconds <= minimum).then(minimum).otherwise(minimum + beyond)
+
+
+def _with_quantities(events: pl.DataFrame) -> pl.DataFrame:
+    """Adds seconds on the rate's clock, billed_seconds, quantity and unit."""
+    is_call = pl.col("kind") == "call"
+    dialled = (pl.col("ended_at") - pl.col("occurred_at")).dt.total_seconds().fill_null(0)
+    on_clock = pl.when(pl.col("clock") == "dial").then(dialled).otherwise(pl.col("answered_seconds"))
+    due = (pl.col("answered_seconds") > 0) | pl.col("bill_unanswered").fill_null(False)
+    seconds = pl.when(is_call & due).then(on_clock).otherwise(0).fill_null(0)
+    billed = billed_seconds(seconds, pl.col("minimum_seconds"), pl.col("increment_seconds")).fill_null(0)
+    per_segment = pl.col("segments").is_not_null()
+    return events.with_columns(billed_seconds=billed.cast(pl.Int64)).with_columns(
+        quantity=pl.when(is_call)
+        .then("billed_seconds")
+        .when((pl.col("line") == "text") & per_segment)
+        .then("segments")
+        .otherwise(1)
+        .cast(pl.Int64),
+        unit=pl.when(is_call)
+        .then(pl.lit("second"))
+        .when((pl.col("line") == "text") & per_segment)
+        .then(pl.lit("segment"))
+        .otherwise(pl.lit("message")),
+    )
+
+
+def _priced(events: pl.DataFrame) -> pl.DataFrame:
+    """Adds charge (Decimal, null where no price was found)."""
+    is_call = pl.col("kind") == "call"
+    with_units = events.with_columns(_price=nanos(pl.col("price")), _connection=nanos(pl.col("connection_fee")))
+    amounts = with_units.with_columns(
+        _amount=pl.when(is_call)
+        .then(times(pl.col("_price"), pl.col("quantity"), per=60))
+        .otherwise(times(pl.col("_price"), pl.col("quantity")))
+    )
+    checked = check_products(amounts, "_amount", "_price", "quantity")
+    connection = pl.when(is_call & (pl.col("billed_seconds") > 0)).then(pl.col("_connection")).fill_null(0)
+    # A failed message is free unless the card has a fee for it (mission rule 7).
+    free = (pl.col("line") == "failed_message") & pl.col("rate_id").is_null() & pl.col("rate_card").is_not_null()
+    return checked.with_columns(
+        charge=pl.when(free).then(pl.lit(0, pl.Int64)).otherwise(pl.col("_amount") + connection).pipe(from_nanos)
+    )
+
+
+def _with_fees(
+    events: pl.DataFrame, card: RateCard, day: date, as_of: date | None, credits_per_segment: int
+) -> pl.DataFrame:
+    """Adds the carrier fee and the remaining columns of a charge. A fee is due only for texts, and only where the table
+    has a row for the prefix; a prefix it covers for other senders only is a gap in the table, hence unrated."""
+    fees = in_force(card.fees, day, FEE_KEY, as_of)
+    fee_id = find(events, fees, id_column="fee_id", exact=_FEE_EXACT, wild=_FEE_WILD, number="to_number")
+    covered = find(
+        events,
+        fees.with_columns(
+            pl.lit(None).cast(fees.schema[c]).alias(c) for c in ("carrier", "registered", "number_class")
+        ),
+        id_column="fee_id",
+        exact=(),
+        wild=("direction", "type"),
+        number="to_number",
+    ).alias("_covered")
+    is_text = pl.col("line") == "text"
+    with_fee = events.with_columns(fee_id=pl.when(is_text).then(fee_id), _covered=pl.when(is_text).then(covered)).join(
+        fees.select("fee_id", _fee=nanos(pl.col("price"))), on="fee_id", how="left", maintain_order="left"
+    )
+    amounts = check_products(
+        with_fee.with_columns(_fee_amount=times(pl.col("_fee"), pl.col("quantity"))), "_fee_amount", "_fee", "quantity"
+    )
+    gap = pl.col("_covered").is_not_null() & pl.col("fee_id").is_null()
+    is_sms = is_text & pl.col("segments").is_not_null()
+    return amounts.with_columns(
+        carrier_fee=pl.when(~gap).then(pl.col("_fee_amount").fill_null(0)).pipe(from_nanos),
+        messages=is_text.cast(pl.Int64),
+        segments=pl.when(is_sms).then("segments").otherwise(0),
+        credits=pl.when(is_text).then(pl.col("quantity") * credits_per_segment).otherwise(0),
+        segments_differ=(
+            is_sms & (pl.col("segments_reported") != pl.col("segments_computed"))
+        ).fill_null(False),
+        unrated=pl.when(pl.col("account_id") == UNASSIGNED)
+        .then(pl.lit(NO_ACCOUNT))
+        .when(pl.col("charge").is_null())
+        .then(pl.lit(NO_PRICE))
+        .when(gap)
+        .then(pl.lit(NO_FEE)),
+    )  # fmt: skip

@@ -1,0 +1,97 @@
+"""Longest prefix under wildcards, as one binary search (mission rule 5).
+
+Nested prefixes become disjoint stretches of the number line: a number, read as 15 digits, lies in exactly one, and
+that stretch names the row. Groups (one per combination of dimensions that occurs) lie one after the other on one axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+WIDTH = 10**15
+MAX_GROUPS = (2**63 - 1) // WIDTH
+"""Combinations of dimensions that fit on one Int64 axis."""
+
+
+def axis_position(number: str) -> pl.Expr:
+    """E.164 text column → Int64 position on the 15-digit axis; 0, where only the empty prefix reaches, for anything
+    that is not E.164 (short codes, names, clients)."""
+    digits = pl.col(number).str.strip_prefix("+")
+    e164 = pl.col(number).str.contains(r"^\+[1-9][0-9]{0,14}$").fill_null(False)
+    return pl.when(e164).then(digits.str.pad_end(15, "0").cast(pl.Int64, strict=False)).otherwise(0)
+
+
+def find(
+    events: pl.DataFrame, rows: pl.DataFrame, *, id_column: str, exact: Sequence[str], wild: Sequence[str], number: str
+) -> pl.Series:
+    """For each event the ``id_column`` of the best row, null where none matches.
+
+    ``exact`` columns must be equal; ``wild`` columns match when equal or when the row's cell is null. Of the matching
+    rows the longest prefix wins, then the row with fewer wildcards, then the id, so the answer never depends on order.
+    ``rows`` hold one row per key and day already (`card.in_force`).
+    """
+    dimensions = [*exact, *wild]
+    groups = events.select(dimensions).unique().sort(dimensions, nulls_last=True).with_row_index("_group")
+    if groups.height > MAX_GROUPS:
+        raise ValueError(f"{groups.height} combinations of {', '.join(dimensions)} on one day; {MAX_GROUPS} fit")
+    matching = _matching(groups, rows, exact, wild, id_column)
+    starts, ids = _stretches(matching, groups.height)
+    keyed = events.select(*dimensions, _position=axis_position(number)).join(
+        groups, on=dimensions, how="left", nulls_equal=True, maintain_order="left"
+    )
+    keys = (keyed["_group"].cast(pl.Int64) * WIDTH + keyed["_position"]).rename("key")
+    return ids.gather(starts.search_sorted(keys, side="right").cast(pl.Int64) - 1).alias(id_column)
+
+
+def _matching(
+    groups: pl.DataFrame, rows: pl.DataFrame, exact: Sequence[str], wild: Sequence[str], id_column: str
+) -> pl.DataFrame:
+    """(_group, prefix, id) of the one best row per group and prefix."""
+    renamed = rows.rename({c: f"_{c}" for c in wild})
+    joined = groups.join(renamed, on=list(exact)) if exact else groups.join(renamed, how="cross")
+    fits = pl.all_horizontal(pl.lit(True), *[pl.col(f"_{c}").is_null() | (pl.col(f"_{c}") == pl.col(c)) for c in wild])
+    wildcards = pl.sum_horizontal(pl.lit(0), *[pl.col(f"_{c}").is_null().cast(pl.Int32) for c in wild])
+    return (
+        joined.filter(fits)
+        .with_columns(_wildcards=wildcards)
+        .sort("_group", "prefix", "_wildcards", id_column)
+        .unique(subset=["_group", "prefix"], keep="first", maintain_order=True)
+        .select("_group", "prefix", id_column)
+    )
+
+
+def _stretches(matching: pl.DataFrame, group_count: int) -> tuple[pl.Series, pl.Series]:
+    """Sorted start positions on the axis, and the id in force from each: null where no prefix reaches."""
+    by_group: dict[int, list[tuple[int, int, str]]] = {}
+    for group, prefix, identity in matching.iter_rows():
+        width = 10 ** (15 - len(prefix))
+        begin = int(prefix or 0) * width
+        by_group.setdefault(group, []).append((begin, -width, identity))
+    starts: list[int] = []
+    ids: list[str | None] = []
+
+    def mark(position: int, identity: str | None) -> None:
+        if starts and starts[-1] == position:
+            ids[-1] = identity
+        else:
+            starts.append(position)
+            ids.append(identity)
+
+    for group in range(group_count):
+        base = group * WIDTH
+        mark(base, None)
+        inside: list[tuple[int, str]] = []
+
+        def leave(until: int, base: int = base, inside: list[tuple[int, str]] = inside) -> None:
+            while inside and inside[-1][0] <= until:
+                end, _ = inside.pop()
+                mark(base + end, inside[-1][1] if inside else None)
+
+        for begin, minus_width, identity in sorted(by_group.get(group, ())):
+            leave(begin)
+            mark(base + begin, identity)
+            inside.append((begin - minus_width, identity))
+        leave(WIDTH)
+    return pl.Series("start", starts, pl.Int64), pl.Series("id", ids, pl.String)

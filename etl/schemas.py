@@ -1,0 +1,308 @@
+"""Every dataset: its columns, types, units, keys and allowed values. The contract everyone reads first.
+
+A dataset is Parquet under ``<dataset>/<partition keys>/part.parquet``; the partition keys (date, source, month) are in
+the path, not in the file. Numbers carry their unit in the name; amounts are Decimal(18, 9) in the row's currency;
+times are UTC with microseconds. Strings with a closed set of values name the set here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dataframely as dy
+import polars as pl
+
+from etl.money import SCALE
+
+KINDS = ("message", "call", "recording", "number")
+DIRECTIONS = ("inbound", "outbound")
+TYPES = ("sms", "mms", "whatsapp", "rcs", "voice")
+OUTCOMES = ("accepted", "excluded", "quarantined")
+OWNER_KINDS = ("member", "inbox", "unassigned")
+UNITS = ("segment", "message", "second", "call", "stored minute", "number")
+NUMBER_CLASSES = ("local", "tollfree", "shortcode", "mobile")
+CLOCKS = ("dial", "answer")
+STATES = ("open", "provisional", "final")
+SECTIONS = ("usage", "rounding", "total")
+ENCODINGS = ("GSM-7", "UCS-2")
+SEGMENT_SOURCES = ("reported", "computed")
+
+UNASSIGNED = "unassigned"
+
+# Charge lines, in the order a statement prints them.
+LINES = (
+    "number",
+    "call",
+    "text",
+    "video",
+    "campaign_call",
+    "recording_storage",
+    "carrier_fee",
+    "voice_detection",
+    "failed_message",
+)
+
+
+def _utc(description: str, *, nullable: bool = True) -> dy.Datetime:
+    return dy.Datetime(nullable=nullable, time_zone="UTC", time_unit="us", description=description)
+
+
+def _money(description: str, *, nullable: bool = True) -> dy.Decimal:
+    return dy.Decimal(18, SCALE, nullable=nullable, description=description)
+
+
+def _one_of(values: tuple[str, ...], description: str, *, nullable: bool = False) -> dy.String:
+    return dy.String(
+        nullable=nullable,
+        check=lambda column: column.is_in(list(values)),
+        description=f"{description}: {', '.join(values)}",
+        metadata={"enum": list(values)},
+    )
+
+
+def _text(description: str, *, nullable: bool = True, key: bool = False, **kw) -> dy.String:
+    return dy.String(nullable=nullable and not key, primary_key=key, description=description, **kw)
+
+
+def _count(description: str, *, nullable: bool = False, signed: bool = False) -> dy.Int64:
+    return dy.Int64(nullable=nullable, min=None if signed else 0, description=description)
+
+
+class Raw(dy.Schema):
+    """One page or file as received. Its bytes, gzipped, are the object ``_hist/raw/…/<object_sha256>.gz``."""
+
+    resource = _text("what was asked for: messages, calls, recordings, numbers, usage, or a file's kind", key=True)
+    provider_account = _text("the provider's account the page belongs to; empty for a file drop", key=True)
+    page = dy.Int32(primary_key=True, min=0, description="page number within (resource, account), from 0")
+    url = _text("request without credentials, or the file's name", nullable=False)
+    sha256 = _text("of the uncompressed bytes as received", nullable=False, regex="^[0-9a-f]{64}$")
+    bytes = _count("length of the uncompressed bytes")
+    object_sha256 = _text("of the gzipped object; its name", nullable=False, regex="^[0-9a-f]{64}$")
+
+
+class Events(dy.Schema):
+    """One provider record as stored, whatever its outcome. Accepted rows also satisfy `AcceptedEvent`."""
+
+    record_id = _text("the provider's id; for a record without one, <raw sha256, 16 digits>:<index>", key=True)
+    kind = _one_of(KINDS, "what happened")
+    outcome = _one_of(OUTCOMES, "where the record ended")
+    reason = _text("why it was excluded or quarantined, codes joined by '; '; null when accepted")
+    provider_account = _text("the provider's account or sub-account")
+    direction = _one_of(DIRECTIONS, "seen from the account", nullable=True)
+    type = _one_of(TYPES, "what kind of message or call", nullable=True)
+    status = _text("the provider's status word")
+    occurred_at = _utc("sent or dialled; decides the UTC date")
+    updated_at = _utc("the provider's last change; the newest version of a record wins")
+    from_number = _text("sender as the provider writes it (E.164, short code, name)")
+    to_number = _text("recipient as the provider writes it")
+    body = _text("the text; lives in raw and here only")
+    encoding = _one_of(ENCODINGS, "of the body", nullable=True)
+    segments_reported = _count("the provider's count", nullable=True)
+    segments_computed = _count("counted from the body", nullable=True)
+    segments = _count(
+        "billed: reported when the provider gives one, else computed; null for what is no text", nullable=True
+    )
+    segments_source = _one_of(SEGMENT_SOURCES, "which count is billed", nullable=True)
+    media_count = _count("attachments", nullable=True)
+    carrier = _text("the other party's carrier, if the provider says")
+    answered_at = _utc("when the call was picked up")
+    ended_at = _utc("when the call ended")
+    answered_seconds = _count("seconds from pick-up to the end; 0 when nobody answered", nullable=True)
+    answered_by = _text("human or machine, as detected")
+    parent_id = _text("the call leg or call this belongs to")
+    error_code = _text("the provider's error code")
+    provider_cost = _money("what the provider says it costs; positive is a cost; null until known")
+    provider_currency = _text("ISO 4217, upper case")
+    vanished = dy.Bool(description="no longer listed at the source: kept, still billed")
+    raw_sha256 = _text("the page or file it was read from", nullable=False)
+    raw_index = dy.Int32(min=0, description="position in that page or file, from 0")
+
+
+class AcceptedEvent(Events):
+    """What an accepted row must also satisfy; a row that does not is quarantined under the rule's name."""
+
+    occurred_at = _utc("sent or dialled", nullable=False)
+    provider_account = _text("the provider's account", nullable=False, min_length=1)
+
+    @dy.rule()
+    def message_has_direction(cls) -> pl.Expr:
+        return (pl.col("kind") != "message") | pl.col("direction").is_not_null()
+
+    @dy.rule()
+    def message_has_parties(cls) -> pl.Expr:
+        return (pl.col("kind") != "message") | (pl.col("to_number").is_not_null() & pl.col("from_number").is_not_null())
+
+    @dy.rule()
+    def message_has_segments(cls) -> pl.Expr:
+        return (pl.col("kind") != "message") | (pl.col("type") != "sms") | (pl.col("segments") >= 1)
+
+    @dy.rule()
+    def call_has_seconds(cls) -> pl.Expr:
+        return (pl.col("kind") != "call") | pl.col("answered_seconds").is_not_null()
+
+    @dy.rule()
+    def call_ends_after_it_begins(cls) -> pl.Expr:
+        return (pl.col("kind") != "call") | pl.col("ended_at").is_null() | (pl.col("ended_at") >= pl.col("occurred_at"))
+
+    @dy.rule()
+    def cost_has_currency(cls) -> pl.Expr:
+        return pl.col("provider_cost").is_null() | pl.col("provider_currency").str.contains("^[A-Z]{3}$")
+
+
+class Ledger(dy.Schema):
+    """The provider's own totals for one day: one row per account and category. Source of reconciliation."""
+
+    provider_account = _text("the provider's account", key=True)
+    category = _text("the provider's name for what is counted; an open, overlapping tree", key=True)
+    count = _count("records", nullable=True)
+    count_unit = _text("unit of count")
+    usage = dy.Decimal(18, SCALE, nullable=True, description="billed quantity in usage_unit")
+    usage_unit = _text("unit of usage: read it, it changes")
+    cost = _money("positive is a cost")
+    currency = _text("ISO 4217, upper case")
+
+
+class Charges(dy.Schema):
+    """One accepted event with its owner, quantities, every amount, and the rows that priced it."""
+
+    record_id = _text("the event", key=True)
+    kind = _one_of(KINDS, "what happened")
+    account_id = _text("the customer billed, or 'unassigned'", nullable=False)
+    owner_kind = _one_of(OWNER_KINDS, "who inside the account")
+    owner_id = _text("the member or shared inbox, or 'unassigned'", nullable=False)
+    campaign_id = _text("call campaign, by its caller-id number")
+    direction = _one_of(DIRECTIONS, "seen from the account", nullable=True)
+    type = _one_of(TYPES, "what kind", nullable=True)
+    carrier = _text("the other party's carrier, if known")
+    registered = dy.Bool(nullable=True, description="our number is registered for application texting")
+    occurred_at = _utc("sent or dialled", nullable=False)
+    line = _one_of(LINES, "the charge line")
+    quantity = _count("billed units of the line")
+    unit = _one_of(UNITS, "of quantity")
+    messages = _count("1 for a text on the text line, else 0")
+    segments = _count("billed segments of a text, else 0")
+    billed_seconds = _count("after increments, else 0")
+    credits = _count("credits burned")
+    segments_differ = dy.Bool(description="the reported and the computed count disagree")
+    rate_id = _text("row of the rate card; null when nothing is due or nothing was found")
+    charge = _money("rated charge, full precision; null when unrated")
+    fee_id = _text("row of the carrier-fee table")
+    carrier_fee = _money("carrier fee, full precision; 0 when none is due; null when unrated")
+    currency = _text("ISO 4217, of the account", nullable=False)
+    provider_cost = _money("what the provider says it costs us; never added to charge")
+    provider_currency = _text("ISO 4217")
+    unrated = _text("why no price was found; null when rated")
+    vanished = dy.Bool(description="no longer listed at the source: kept, still billed")
+
+
+class Daily(dy.Schema):
+    """One UTC day rolled up by account, owner, campaign, line and direction. The dataset outsiders query."""
+
+    account_id = _text("the customer billed, or 'unassigned'", nullable=False)
+    owner_kind = _one_of(OWNER_KINDS, "who inside the account")
+    owner_id = _text("the member or shared inbox, or 'unassigned'", nullable=False)
+    campaign_id = _text("call campaign")
+    line = _one_of(LINES, "the charge line")
+    direction = _one_of(DIRECTIONS, "seen from the account", nullable=True)
+    type = _one_of(TYPES, "what kind", nullable=True)
+    carrier = _text("the other party's carrier, if known")
+    registered = dy.Bool(nullable=True, description="our number is registered for application texting")
+    currency = _text("ISO 4217", nullable=False)
+    unit = _one_of(UNITS, "of quantity")
+    events = _count("records charged on this line")
+    quantity = _count("billed units")
+    messages = _count("texts; on the text line only, so a sum never counts one twice")
+    segments = _count("billed segments of those texts")
+    billed_seconds = _count("call seconds after increments")
+    credits = _count("credits burned")
+    charge = _money("sum of the rated charges, full precision", nullable=False)
+    provider_cost = _money("sum of the known provider costs; set on the event's main line only", nullable=False)
+    unpriced = _count("records whose provider cost is not known yet")
+    unrated = _count("records without a price; their charge is missing from the sum")
+    segments_differ = _count("texts whose reported and computed segments disagree")
+    vanished = _count("records no longer listed at the source")
+
+
+class Statement(dy.Schema):
+    """The lines of one month's statements, all accounts; amounts rounded once, here (mission rule 2)."""
+
+    account_id = _text("the customer billed", key=True)
+    position = dy.Int32(primary_key=True, min=0, description="order on the statement")
+    section = _one_of(SECTIONS, "which part of the statement")
+    line = _text("charge line; 'rounding' and 'total' for those sections", nullable=False)
+    direction = _one_of(DIRECTIONS, "seen from the account", nullable=True)
+    type = _one_of(TYPES, "what kind", nullable=True)
+    carrier = _text("for carrier fees")
+    registered = dy.Bool(nullable=True, description="for carrier fees")
+    quantity = _count("billed units", nullable=True)
+    unit = _one_of(UNITS, "of quantity", nullable=True)
+    amount_exact = _money("before rounding", nullable=False)
+    amount = _money("rounded half-up to the currency's minor unit", nullable=False)
+    currency = _text("ISO 4217", nullable=False)
+    events = _count("records behind the line")
+    unrated = _count("records without a price, not in the amount")
+
+
+class DuplicateKey(ValueError):
+    """Two rows of a dataset have the same key."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset's name, contract, partition keys, and the key that orders its rows (the same rows are the same bytes)."""
+
+    name: str
+    schema: type[dy.Schema]
+    partition: tuple[str, ...]
+    sort: tuple[str, ...]
+
+    @property
+    def columns(self) -> list[str]:
+        return self.schema.column_names()
+
+    @property
+    def types(self) -> dict[str, pl.DataType]:
+        """Column → Polars type, in contract order."""
+        return dict(self.empty().schema)
+
+    def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Columns in contract order and type, rows in the total order. Raises ValidationError where the contract is
+        broken, and DuplicateKey where two rows share the key: nothing may be counted twice."""
+        ordered = frame.select(self.columns).sort(self.sort, nulls_last=True)
+        twice = ordered.filter(ordered.select(self.sort).is_duplicated())
+        if twice.height:
+            raise DuplicateKey(f"{self.name}: {twice.height} rows share a key, first {twice.select(self.sort).row(0)}")
+        return self.schema.validate(ordered)
+
+    def empty(self) -> pl.DataFrame:
+        return self.schema.create_empty()
+
+
+DATASETS = {
+    d.name: d
+    for d in (
+        Dataset("raw", Raw, ("date", "source"), ("resource", "provider_account", "page")),
+        Dataset("events", Events, ("date", "source"), ("kind", "record_id")),
+        Dataset("ledger", Ledger, ("date", "source"), ("provider_account", "category")),
+        Dataset("charges", Charges, ("date", "source"), ("account_id", "kind", "occurred_at", "record_id")),
+        Dataset(
+            "daily",
+            Daily,
+            ("date",),
+            (
+                "account_id",
+                "line",
+                "direction",
+                "type",
+                "owner_kind",
+                "owner_id",
+                "campaign_id",
+                "carrier",
+                "registered",
+                "unit",
+                "currency",
+            ),
+        ),
+        Dataset("statement", Statement, ("month",), ("account_id", "position")),
+    )
+}

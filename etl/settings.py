@@ -1,0 +1,214 @@
+"""One typed configuration: a TOML file, then environment variables over it (``TOLLBOOK_LAKE__URL=…``).
+
+Secrets are never in the file. It names *connections*, in Airflow's sense: on a worker they come from Airflow
+(secrets backend, database), elsewhere from ``AIRFLOW_CONN_<NAME>``, the same variable Airflow itself reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+
+SAFE_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+"""Ids that become keys, paths and headers: anything else is refused, never escaped."""
+
+CONFIG_VARIABLE = "TOLLBOOK_CONFIG"
+DEFAULT_CONFIG = Path("config/tollbook.toml")
+
+
+class ConfigurationError(Exception):
+    """The configuration is wrong; the text names the key and what to write. Raised before any request is made."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where and as whom to connect. ``repr`` never shows the password."""
+
+    host: str = ""
+    login: str = ""
+    password: str = field(default="", repr=False)
+    port: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+Resolver = Callable[[str], Connection]
+
+
+def connection_from_environment(name: str) -> Connection:
+    """``AIRFLOW_CONN_<NAME>`` as Airflow writes it, JSON or URI → Connection. ConfigurationError if absent or broken."""
+    variable = f"AIRFLOW_CONN_{name.upper()}"
+    text = os.environ.get(variable)
+    if not text:
+        raise ConfigurationError(
+            f"connection {name!r} is not known: add it in Airflow (Admin → Connections) or set {variable} "
+            '(JSON: {"conn_type": "http", "host": "…", "login": "…", "password": "…"})'
+        )
+    if not text.lstrip().startswith("{"):
+        parts = urlsplit(text)
+        return Connection(
+            host=parts.hostname or "",
+            login=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            port=parts.port,
+            extra=dict(parse_qsl(parts.query)),
+        )
+    try:
+        given = json.loads(text)
+        extra = given.get("extra") or {}
+        return Connection(
+            host=given.get("host") or "",
+            login=given.get("login") or "",
+            password=given.get("password") or "",
+            port=int(given["port"]) if given.get("port") else None,
+            extra=json.loads(extra) if isinstance(extra, str) else extra,
+        )
+    except (ValueError, AttributeError) as error:
+        raise ConfigurationError(f"{variable} is neither a JSON object nor a URI: {type(error).__name__}") from None
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StoreSettings(Section):
+    """A place for objects: the lake, or the bucket people read from."""
+
+    url: str = Field(description="file:///folder, a folder beside this file, or s3://bucket/prefix")
+    connection: str | None = Field(None, description="connection with the access key (login) and secret (password)")
+    endpoint_url: str | None = Field(None, description="for S3-compatible servers; overrides the connection's host")
+    region: str = "us-east-1"
+    single_writer: bool = Field(False, description="allow a store that ignores conditional writes: one writer only")
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, url: str) -> str:
+        scheme = urlsplit(url).scheme
+        if scheme not in ("", "file", "s3"):
+            raise ValueError(f"{url!r}: use file:///folder, a folder, or s3://bucket/prefix")
+        if scheme == "s3" and not urlsplit(url).netloc:
+            raise ValueError(f"{url!r} names no bucket: write s3://bucket/prefix")
+        return url
+
+
+class SourceSettings(BaseModel):
+    """One provider account or file drop. ``kind`` names the module in ``etl.sources`` that reads it; the other keys are
+    that module's own and are checked by it before the first request."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str = Field(pattern="^[a-z][a-z0-9_]*$")
+
+
+class MailSettings(Section):
+    """Where statements are mailed from. Without this section nothing is mailed."""
+
+    connection: str = Field(description="SMTP connection: host, port, login, password")
+    sender: str = Field(description="address in From:", pattern=r"^[^\s<>@]+@[^\s<>@]+$")
+    sender_name: str = "Tollbook"
+    starttls: bool = Field(True, description="refuse to send over a connection that is not encrypted")
+    reply_to: str | None = None
+    amount_in_subject: bool = Field(True, description="false keeps the amount off lock screens")
+    max_age_days: int = Field(45, ge=1, description="a month that ended longer ago is published but not mailed")
+    unsubscribe_url: str | None = Field(None, description="https page for one-click unsubscribe; {account} is replaced")
+
+
+class ReportSettings(Section):
+    """How and where pages are published."""
+
+    store: StoreSettings
+    links: Literal["relative", "base_url", "presigned"] = "relative"
+    base_url: str | None = Field(
+        None, description="where people open the bucket; mails need it unless links = presigned"
+    )
+    link_days: int = Field(7, ge=1, le=7, description="life of a presigned link; S3 allows no more than 7 days")
+    contact: str | None = Field(None, description="who answers questions, printed on the page")
+
+    @model_validator(mode="after")
+    def _base_url_given(self) -> ReportSettings:
+        if self.links == "base_url" and not self.base_url:
+            raise ValueError("links = 'base_url' needs base_url = 'https://…'")
+        return self
+
+
+class Settings(BaseSettings):
+    """Everything a run needs to know. Build it with `load`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lake: StoreSettings
+    reports: ReportSettings
+    sources: dict[str, SourceSettings] = Field(min_length=1)
+    mail: MailSettings | None = None
+    directory: Path = Field(description="folder with accounts.csv, owners.csv, numbers.csv, campaigns.csv")
+    rates: Path = Field(description="folder with the rate card: prices.csv and carrier_fees.csv")
+    currency: str = Field("USD", pattern="^[A-Z]{3}$", description="of accounts that name none")
+    start: date = Field(description="first UTC day ever loaded (go-live)")
+    lookback_days: int = Field(7, ge=1, le=31, description="days each night reads again")
+    settle_hours: int = Field(2, ge=0, le=24, description="hours after midnight UTC before a day is loaded")
+    reread_month_on: tuple[int, ...] = Field(
+        (3, 8), description="days of the month on which the month before is read again"
+    )
+    close_after_days: int = Field(2, ge=0, le=31, description="days after a month's end before it may close")
+    operators: tuple[str, ...] = Field((), description="who is mailed when a task fails")
+    credits_per_segment: int = Field(1, ge=0)
+    # Bound by `load`, not by the file.
+    home: Path = Field(default=Path(), exclude=True, repr=False)
+
+    @field_validator("sources")
+    @classmethod
+    def _safe_names(cls, sources: dict[str, Any]) -> dict[str, Any]:
+        for name in sources:
+            if not re.match(SAFE_ID, name):
+                raise ValueError(f"source name {name!r} must be letters, digits, - and _")
+        return sources
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        environment = EnvSettingsSource(settings_cls, env_prefix="TOLLBOOK_", env_nested_delimiter="__")
+        return environment, init_settings
+
+    def path(self, relative: Path | str) -> Path:
+        """A path in the file is relative to the file."""
+        return (self.home / relative).resolve()
+
+    def fingerprint(self) -> str:
+        """sha256 of every setting that can change a figure; named in each log entry. Where things are stored does not."""
+        figures = self.model_dump(mode="json", include={"currency", "credits_per_segment", "close_after_days"})
+        return hashlib.sha256(json.dumps(figures, sort_keys=True).encode()).hexdigest()
+
+
+def load(path: Path | str | None = None) -> Settings:
+    """Settings from ``path``, else ``$TOLLBOOK_CONFIG``, else ``config/tollbook.toml``.
+
+    Raises ConfigurationError naming the file, the key, and what was expected.
+    """
+    file = Path(path or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+    try:
+        given = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{file} does not exist: copy config/tollbook.example.toml there, or name a file with --config"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} is not valid TOML: {error}") from None
+    try:
+        return Settings(**given, home=file.resolve().parent)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigurationError(f"{file} is not usable:\n" + "\n".join(lines)) from None

@@ -1,0 +1,350 @@
+"""daily → statement: the lines of one UTC month, their closing, and the statement a page is drawn from.
+
+A month closes account by account. Closing creates ``close/month=…/account=…/rev-0001`` once and for all: the partitions
+the statement was computed from, by sequence number and hash. From then on the statement is read from those, whatever
+arrives later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+import polars as pl
+
+from etl.directory import Account, Directory
+from etl.lake import Conflict, Lake, Partition, Version
+from etl.money import MONEY, rounded
+from etl.periods import Month
+from etl.schemas import DATASETS, LINES
+
+HISTORY_MONTHS = 6
+
+_LINE_KEYS = ("account_id", "line", "direction", "type", "carrier", "registered", "unit", "currency")
+
+
+# ------------------------------------------------------------------------------------------------ lines
+
+
+def lines(daily: pl.DataFrame, accounts: Iterable[Account]) -> pl.DataFrame:
+    """`schemas.Daily` of one month → `schemas.Statement`, a total for every account, also for one without usage.
+
+    Each line is rounded half-up to the currency's minor unit, once, here; the total adds the rounded lines, so what is
+    printed adds up (mission rule 2).
+    """
+    known = pl.DataFrame(
+        [(a.account_id, a.currency) for a in accounts],
+        schema={"account_id": pl.String, "currency": pl.String},
+        orient="row",
+    )
+    by_line = (
+        daily.join(known.select("account_id"), on="account_id", how="semi")
+        .group_by(_LINE_KEYS)
+        .agg(pl.col("quantity", "events", "unrated").sum(), amount_exact=pl.col("charge").sum().cast(MONEY))
+        .with_columns(section=pl.lit("usage"), amount=rounded(pl.col("amount_exact"), pl.col("currency")))
+    )
+    totals = known.join(
+        by_line.group_by("account_id", "currency").agg(
+            pl.col("amount_exact", "amount").sum().cast(MONEY), pl.col("unrated").sum()
+        ),
+        on=["account_id", "currency"],
+        how="left",
+    ).with_columns(
+        pl.col("amount_exact", "amount").fill_null(0).cast(MONEY),
+        pl.col("unrated").fill_null(0),
+        # A carrier fee is a second line of a text already counted, so events are not added up.
+        events=pl.lit(0, pl.Int64),
+        section=pl.lit("total"),
+        line=pl.lit("total"),
+    )
+    order = pl.col("line").replace_strict({name: i for i, name in enumerate(LINES)}, default=99, return_dtype=pl.Int32)
+    every = (
+        pl.concat([by_line, totals], how="diagonal")
+        .with_columns(_order=order)
+        .sort("account_id", "_order", "direction", "type", "carrier", "registered", "unit", "currency",
+                descending=[False, False, True, True, False, True, False, False], nulls_last=True)
+        .with_columns(position=pl.int_range(pl.len(), dtype=pl.Int32).over("account_id"))
+    )  # fmt: skip
+    return DATASETS["statement"].arrange(every)
+
+
+# ------------------------------------------------------------------------------------------------ closing
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What became of closing one account's month: final with its revision, or held with every reason."""
+
+    account_id: str
+    month: Month
+    revision: int
+    held: tuple[str, ...] = ()
+
+    @property
+    def closed(self) -> bool:
+        return not self.held
+
+
+def missing_days(days: Mapping[Partition, Version], month: Month, sources: Iterable[str]) -> list[str]:
+    """What the month lacks, as sentences: days without a roll-up, and sources a day's roll-up did not contain."""
+    by_date = {p["date"]: v for p, v in days.items()}
+    lacking = []
+    for day in month.days:
+        version = by_date.get(day.isoformat())
+        absent = [s for s in sorted(sources) if version is None or f"charges/{s}" not in version.inputs]
+        if absent:
+            lacking.append(f"{day} of {', '.join(absent)}: load it with python -m etl run --date {day}")
+    return lacking
+
+
+def holds(
+    account_id: str, month: Month, statement: pl.DataFrame, lacking: list[str], earliest: date, today: date
+) -> tuple[str, ...]:
+    """Why the month may not close for the account; empty when it may. Fails closed: what is not known holds it."""
+    reasons = [f"day missing: {sentence}" for sentence in lacking]
+    if today < earliest:
+        reasons.append(f"too early: {month} may close from {earliest}")
+    mine = statement.filter(pl.col("account_id") == account_id)
+    unrated = mine.filter(pl.col("section") == "usage")["unrated"].sum()
+    if unrated:
+        reasons.append(
+            f"{unrated} charge(s) without a price: add the price to the rate card, then python -m etl rate --month {month}"
+        )
+    if mine.height == 0:
+        reasons.append("no statement: run python -m etl run for the month first")
+    else:
+        shown, total = (mine.filter(pl.col("section") == s)["amount"].sum() for s in ("usage", "total"))
+        if shown != total:
+            reasons.append(f"lines add up to {shown}, the total says {total}: this is a defect, do not send it")
+    return tuple(reasons)
+
+
+def close_key(month: Month, account_id: str, revision: int) -> str:
+    return f"close/month={month}/account={account_id}/rev-{revision:04d}"
+
+
+def closings(lake: Lake, month: Month) -> dict[str, dict]:
+    """account_id → the newest close manifest of the month."""
+    keys = lake.list_pins(f"close/month={month}/")
+    newest = {key.split("/")[2].removeprefix("account="): key for key in sorted(keys)}
+    return {account: lake.get_pin(key) for account, key in newest.items()}
+
+
+def close(
+    lake: Lake,
+    account: Account,
+    month: Month,
+    statement: Version,
+    days: Mapping[Partition, Version],
+    *,
+    total: Decimal,
+    closed_at: str,
+) -> Closing:
+    """Freeze the account's month as revision 1. A second attempt, or a rival, finds the first one's manifest and is
+    content with it: a closed month is immutable."""
+    document = {
+        "account_id": account.account_id,
+        "month": str(month),
+        "revision": 1,
+        "closed_at": closed_at,
+        "run_id": lake.run_id,
+        "currency": account.currency,
+        "total": str(total),
+        "statement": _reference(statement),
+        "daily": [_reference(v) for _, v in sorted(days.items(), key=lambda item: item[0].path)],
+    }
+    with contextlib.suppress(Conflict):
+        lake.pin(close_key(month, account.account_id, 1), document)
+    return Closing(account.account_id, month, revision=1)
+
+
+def _reference(version: Version) -> dict:
+    return {"partition": version.partition.path, "seq": version.seq, "sha256": version.sha256, "rows": version.rows}
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+@dataclass(frozen=True)
+class MonthTotals:
+    """One month in the six-month history."""
+
+    month: Month
+    state: str
+    revision: int
+    total: Decimal
+    messages_sent: int
+    messages_received: int
+    segments_sent: int
+    segments_received: int
+
+    @property
+    def messages(self) -> int:
+        return self.messages_sent + self.messages_received
+
+    @property
+    def segments(self) -> int:
+        return self.segments_sent + self.segments_received
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Everything a page may be drawn from. Holds no message body and no phone number.
+
+    ``lines`` and ``previous_lines``: `schemas.Statement` rows of this month and of the month before (may be empty).
+    ``daily``: `schemas.Daily` rows of the last six months up to this one, with ``date``.
+    ``owners``: owner_kind, owner_id, name. ``campaigns``: campaign_id, name. ``history``: oldest first, this month last;
+    months before the account's first are left out. ``through``: last UTC day in the figures; ``held``: what the month
+    lacks, as sentences. ``published``: every month with a statement, oldest first.
+    """
+
+    account: Account
+    month: Month
+    state: str
+    revision: int
+    through: str | None
+    closed_at: str | None
+    lines: pl.DataFrame
+    previous_lines: pl.DataFrame
+    daily: pl.DataFrame
+    owners: pl.DataFrame
+    campaigns: pl.DataFrame
+    history: tuple[MonthTotals, ...]
+    held: tuple[str, ...]
+    computed_from: tuple[tuple[str, int, str], ...]
+    published: tuple[Month, ...] = ()
+
+    @property
+    def statement_id(self) -> str:
+        return f"{self.month}-{self.account.account_id}"
+
+    @property
+    def total(self) -> Decimal:
+        return self.lines.filter(pl.col("section") == "total")["amount"].item()
+
+
+class Statements:
+    """Reads statements out of the lake for many accounts, each partition once."""
+
+    def __init__(self, lake: Lake, directory: Directory, sources: Iterable[str]) -> None:
+        self.lake = lake
+        self.directory = directory
+        self.sources = tuple(sources)
+        self._heads = lake.heads("statement")
+        self._closings: dict[Month, dict[str, dict]] = {}
+        self._days: dict[Month, dict[Partition, Version]] = {}
+        self._frames: dict[tuple, dict[str, pl.DataFrame]] = {}
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        return self.directory.accounts
+
+    def months(self) -> list[Month]:
+        """Months with a statement in the lake, oldest first."""
+        return sorted(Month.parse(p["month"]) for p in self._heads)
+
+    def load(self, account_id: str, month: Month) -> Statement:
+        """The statement as it stands: from the pinned partitions where the month is closed for the account, else from
+        the newest. LookupError if the lake has none; ConfigurationError for an unknown account."""
+        account = self.directory.account(account_id)
+        if month not in self.months():
+            raise LookupError(f"there is no statement for {month}: run python -m etl run for its days first")
+        shown = [m for m in month.last(HISTORY_MONTHS) if m in self.months()]
+        parts = {m: self._month(account_id, m) for m in shown}
+        totals = (_totals(m, self._state(account_id, m), *parts[m]) for m in shown)
+        history = tuple(t for t in totals if t.messages or t.total or t.month == month)
+        first = history[0].month
+        manifest, own_lines, _, versions = parts[month]
+        before = parts.get(month - 1)
+        lacking = [] if manifest else missing_days(self._month_days(month), month, self.sources)
+        through = max((p["date"] for p in self._month_days(month)), default=None)
+        mine = pl.col("account_id") == account_id
+        return Statement(
+            account=account,
+            month=month,
+            state=self._state(account_id, month),
+            revision=manifest["revision"] if manifest else 0,
+            through=month.days[-1].isoformat() if manifest else through,
+            closed_at=manifest["closed_at"] if manifest else None,
+            lines=own_lines,
+            previous_lines=before[1] if before else DATASETS["statement"].empty(),
+            daily=pl.concat([parts[m][2] for m in shown if m >= first], how="vertical"),
+            owners=self.directory.owners.filter(mine).drop("account_id"),
+            campaigns=self.directory.campaigns.filter(mine).drop("account_id"),
+            history=history,
+            held=tuple(f"day missing: {sentence}" for sentence in lacking),
+            computed_from=tuple((v.partition.path, v.seq, v.sha256) for v in versions),
+            published=tuple(self.months()),
+        )
+
+    def _month_days(self, month: Month) -> dict[Partition, Version]:
+        if month not in self._days:
+            window = (month.first.isoformat(), (month.end - timedelta(days=1)).isoformat())
+            self._days[month] = self.lake.heads("daily", date=window)
+        return self._days[month]
+
+    def _month(self, account_id: str, month: Month) -> tuple[dict | None, pl.DataFrame, pl.DataFrame, list[Version]]:
+        """(close manifest or None, statement lines, daily rows, versions read) of one account's month."""
+        if month not in self._closings:
+            self._closings[month] = closings(self.lake, month)
+        manifest = self._closings[month].get(account_id)
+        if manifest:
+            statement = self._pinned(manifest["statement"])
+            days = [self._pinned(reference) for reference in manifest["daily"]]
+        else:
+            statement = self._heads[Partition.of("statement", month=str(month))]
+            days = list(self._month_days(month).values())
+        lines_ = self._of_account((statement,), "statement", account_id)
+        daily_ = self._of_account(tuple(days), "daily", account_id)
+        return manifest, lines_, daily_, [statement, *days]
+
+    def _state(self, account_id: str, month: Month) -> str:
+        """final once closed; provisional when every day is there; open until then (`schemas.STATES`)."""
+        if month not in self._closings:
+            self._closings[month] = closings(self.lake, month)
+        if account_id in self._closings[month]:
+            return "final"
+        return "open" if missing_days(self._month_days(month), month, self.sources) else "provisional"
+
+    def _pinned(self, reference: dict) -> Version:
+        version = self.lake.version(Partition.parse(reference["partition"]), reference["seq"])
+        if version.sha256 != reference["sha256"]:
+            raise LookupError(
+                f"{reference['partition']} version {reference['seq']} is not what the closed month pinned"
+            )
+        return version
+
+    def _of_account(self, versions: tuple[Version, ...], dataset: str, account_id: str) -> pl.DataFrame:
+        key = tuple((v.partition.path, v.seq) for v in versions)
+        if key not in self._frames:
+            frame = self.lake.scan(versions).collect() if versions else _no_daily()
+            self._frames[key] = {
+                name[0]: part
+                for name, part in frame.partition_by("account_id", as_dict=True, maintain_order=True).items()
+            } | {"": frame.clear()}
+        frames = self._frames[key]
+        return frames.get(account_id, frames[""])
+
+
+def _no_daily() -> pl.DataFrame:
+    return DATASETS["daily"].empty().with_columns(date=pl.lit(None, pl.Date))
+
+
+def _totals(
+    month: Month, state: str, manifest: dict | None, lines_: pl.DataFrame, daily_: pl.DataFrame, _: list[Version]
+) -> MonthTotals:
+    sent, received = (daily_.filter(pl.col("direction") == d) for d in ("outbound", "inbound"))
+    total = lines_.filter(pl.col("section") == "total")["amount"].sum()
+    return MonthTotals(
+        month=month,
+        state=state,
+        revision=manifest["revision"] if manifest else 0,
+        total=Decimal(total),
+        messages_sent=sent["messages"].sum(),
+        messages_received=received["messages"].sum(),
+        segments_sent=sent["segments"].sum(),
+        segments_received=received["segments"].sum(),
+    )
