@@ -4,7 +4,7 @@
 Loads one UTC day, and reads the days before it again: providers deliver late and change what they delivered.
 
 **The partition key is the UTC day** (`2026-10-31`), on the schedule, in a backfill and over REST. For each day of the
-look-back window and each source of the settings: pull → normalise → rate, then one roll-up per day. A day that did not
+look-back window and each source of the settings: pull → normalise → rate, beside it a comparison with the provider's own totals, then one roll-up per day. A day that did not
 change writes nothing; a day that did is replaced as a whole; every task may be killed and run again.
 
 | to do this | do that |
@@ -63,6 +63,10 @@ def usage_daily():
         return nights.each(jobs(), "rate", window, source)
 
     @task
+    def reconcile(source: str, window: str) -> str:
+        return nights.reconcile(jobs(), window, source)
+
+    @task
     def roll_up(window: str) -> str:
         return nights.each(jobs(), "roll_up", window)
 
@@ -81,8 +85,9 @@ def usage_daily():
 
         @task_group(group_id=source)
         def load(window: str, source: str = source):
-            pulled = pull.override(pool=pool(source))(source, window)
-            rate(source, normalise(source, pulled))
+            normalised = normalise(source, pull.override(pool=pool(source))(source, window))
+            rate(source, normalised)
+            reconcile(source, normalised)
 
         load.expand(window=windows) >> rolled
     rolled >> state(windows) >> audit(windows)

@@ -1,4 +1,4 @@
-"""The command line of ``etl``: pull, rate, run, close, segments, check.
+"""The command line of ``etl``: pull, rate, run, reconcile, close, segments, check.
 
 Exit codes: 0 done · 1 failed · 2 wrong use or configuration · 3 done, but something is held back (unrated, a gap).
 """
@@ -166,6 +166,23 @@ def run(
             progress.each_day(window, lambda d: list(jobs.run_day(d, source).done), workers)
             progress.months(jobs, window)
         return progress.exit_code()
+
+    _command(work, json)
+
+
+@app.command()
+def reconcile(
+    date_: Day = None, from_: From = None, to: To = None, month: MonthOption = None, source: Source = None,
+    config: Config = None, json: Json = False,
+) -> None:
+    """Compare what the lake holds with the provider's own daily totals: records, segments or minutes, and money."""
+    window = _finished(_window(date_, from_, to, month), month)
+
+    def work() -> int:
+        from etl import console
+
+        jobs = _jobs(config, source)
+        return console.reconciled(jobs, window, source or list(jobs.sources), as_json=json)
 
     _command(work, json)
 

@@ -142,6 +142,28 @@ class Progress:
             print(f"  … and {len(self.report.held) - 20} more; --json lists all")
 
 
+def reconciled(jobs: Jobs, window: list[date], sources: list[str], *, as_json: bool) -> int:
+    """Print every total that differs and how many were compared. 3 if one is unexplained, else 0."""
+    compared = unexplained = 0
+    for day in window:
+        for source in sources:
+            found = jobs.reconcile(day, source)
+            compared += found.height
+            unexplained += (found["verdict"] == "unexplained").sum()
+            shown = found if as_json else found.filter(found["verdict"] != "ok")
+            for row in shown.iter_rows(named=True):
+                if as_json:
+                    emit({"date": day, "source": source, **row})
+                    continue
+                print(
+                    f"{day} {row['provider_account']} {row['category']}: {row['verdict']}, {row['why']}; ours {row['count']} "
+                    f"records and {row['cost']:f}, the provider's {row['ledger_count']} and {row['ledger_cost']:f}"
+                )
+    if not as_json:
+        print(f"reconcile: {compared} totals compared, {unexplained} unexplained")
+    return HELD if unexplained else DONE
+
+
 def closings(results: Iterable, *, as_json: bool) -> None:
     for result in results:
         if as_json:

@@ -127,7 +127,7 @@ def load(folder: Path) -> Directory:
         file = folder / f"{name}.csv"
         try:
             data = file.read_bytes()
-            frame = pl.read_csv(data, infer_schema=False)
+            frame = pl.read_csv(data, infer_schema=False, null_values="")
         except FileNotFoundError:
             raise ConfigurationError(f"{file} does not exist: its columns are {', '.join(columns)}") from None
         except pl.exceptions.NoDataError:
@@ -146,6 +146,8 @@ def load(folder: Path) -> Directory:
             for line, account in frames[name].select("line", "account_id").iter_rows()
             if account not in known
         ]
+    problems += _check_owners(frames["owners"])
+    problems += _check_campaigns(frames["campaigns"])
     numbers, number_problems = _numbers(frames["numbers"], frames["owners"], frames["campaigns"])
     problems += number_problems
     if problems:
@@ -156,9 +158,15 @@ def load(folder: Path) -> Directory:
         numbers=numbers,
         campaigns=frames["campaigns"]
         .select(_COLUMNS["campaigns"])
-        .with_columns(voice_detection=pl.col("voice_detection") == "true"),
+        .with_columns(voice_detection=_true_or_false("voice_detection")),
         fingerprint=digest.hexdigest(),
     )
+
+
+def _true_or_false(column: str) -> pl.Expr:
+    """true and false however a spreadsheet writes them; null for anything else."""
+    words = {"true": True, "false": False}
+    return pl.col(column).str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
 
 
 def _split(text: str | None) -> tuple[str, ...]:
@@ -185,19 +193,21 @@ def _check_accounts(frame: pl.DataFrame) -> Iterator[str]:
     for row in frame.iter_rows(named=True):
         where = f"accounts.csv line {row['line']}"
         account_id = row["account_id"] or ""
-        if not re.match(SAFE_ID, account_id) or account_id == UNASSIGNED:
-            yield f"{where}: account_id {account_id!r} must be letters, digits, - and _ (at most 64)"
+        if not re.fullmatch(SAFE_ID, account_id) or account_id == UNASSIGNED:
+            yield (
+                f"{where}: account_id {account_id!r} must be letters, digits, - and _ (at most 64), and not {UNASSIGNED}"
+            )
         if account_id in seen:
             yield f"{where}: account_id {account_id!r} stands already on line {seen[account_id]}"
         seen.setdefault(account_id, row["line"])
         if not row["name"]:
             yield f"{where}: name is empty"
-        if not re.match(r"^[A-Z]{3}$", row["currency"] or ""):
+        if not re.fullmatch("[A-Z]{3}", row["currency"] or ""):
             yield f"{where}: currency {row['currency']!r} must be three capital letters, such as USD"
         if not row["rate_card"]:
             yield f"{where}: rate_card is empty: name a card of the rates folder"
         for address in _split(row["email_to"]):
-            if not re.match(r"^[^\s<>@,;]+@[^\s<>@,;]+$", address):
+            if not re.fullmatch(r"[^\s<>@,;]+@[^\s<>@,;]+", address):
                 yield f"{where}: {address!r} is not an e-mail address"
         for sid in _split(row["provider_account_sid"]):
             if sid in sids:
@@ -205,13 +215,40 @@ def _check_accounts(frame: pl.DataFrame) -> Iterator[str]:
             sids.setdefault(sid, account_id)
 
 
+def _check_owners(frame: pl.DataFrame) -> Iterator[str]:
+    seen: dict[tuple, int] = {}
+    for row in frame.iter_rows(named=True):
+        where = f"owners.csv line {row['line']}"
+        kind, owner_id = row["owner_kind"], row["owner_id"]
+        if kind not in ("member", "inbox"):
+            yield f"{where}: owner_kind {kind!r} must be member or inbox"
+        if not owner_id or owner_id == UNASSIGNED:
+            yield f"{where}: owner_id {owner_id!r} must be given, and not {UNASSIGNED}"
+        key = (row["account_id"], kind, owner_id)
+        if key in seen:
+            yield f"{where}: {kind} {owner_id!r} stands already on line {seen[key]}"
+        seen.setdefault(key, row["line"])
+
+
+def _check_campaigns(frame: pl.DataFrame) -> Iterator[str]:
+    seen: dict[tuple, int] = {}
+    for row in frame.iter_rows(named=True):
+        where = f"campaigns.csv line {row['line']}"
+        if not row["campaign_id"]:
+            yield f"{where}: campaign_id is empty"
+        if (row["voice_detection"] or "").lower() not in ("true", "false"):
+            yield f"{where}: voice_detection must be true or false"
+        key = (row["account_id"], row["campaign_id"])
+        if key in seen:
+            yield f"{where}: campaign {row['campaign_id']!r} stands already on line {seen[key]}"
+        seen.setdefault(key, row["line"])
+
+
 def _numbers(frame: pl.DataFrame, owners: pl.DataFrame, campaigns: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     typed = frame.with_columns(
         pl.col("valid_from", "valid_to").str.to_date("%Y-%m-%d", strict=False).name.suffix("_date"),
-        registered=pl.col("registered").str.to_lowercase().replace_strict(
-            {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
-        ),
-    )  # fmt: skip
+        registered=_true_or_false("registered"),
+    )
     known_owners = set(owners.select("account_id", "owner_kind", "owner_id").iter_rows())
     known_campaigns = set(campaigns.select("account_id", "campaign_id").iter_rows())
     problems = []
@@ -220,7 +257,7 @@ def _numbers(frame: pl.DataFrame, owners: pl.DataFrame, campaigns: pl.DataFrame)
     for row in in_order.iter_rows(named=True):
         where = f"numbers.csv line {row['line']}"
         number = row["number_e164"] or ""
-        if not re.match(r"^(\+[1-9][0-9]{6,14}|[0-9]{3,8})$", number):
+        if not re.fullmatch(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}", number):
             problems.append(f"{where}: number_e164 must be + and 7 to 15 digits, or a short code")
         if row["owner_kind"] not in ("member", "inbox"):
             problems.append(f"{where}: owner_kind {row['owner_kind']!r} must be member or inbox")
@@ -239,7 +276,8 @@ def _numbers(frame: pl.DataFrame, owners: pl.DataFrame, campaigns: pl.DataFrame)
         if end is not None and end <= start:
             problems.append(f"{where}: valid_to must lie after valid_from")
         if number in last and (last[number][1] is None or start < last[number][1]):
-            problems.append(f"{where}: the number is already owned on {row['valid_from']} by line {last[number][0]}")
+            since = row["valid_from"] or "its first day"
+            problems.append(f"{where}: the number is already owned on {since} by line {last[number][0]}")
         last[number] = (row["line"], end)
     return (
         typed.select(

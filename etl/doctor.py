@@ -85,7 +85,7 @@ def _stores(jobs: Jobs) -> Iterator[Verdict]:
         report = probe(open_store(settings, jobs.settings.home, jobs.resolve))
         if not report.ok and not settings.single_writer:
             raise ConfigurationError(str(report))
-        return str(report)
+        return f"{report.url}: {report.verdict}"
 
     remedy = "check url, endpoint_url and the connection's keys; a store without conditional writes needs single_writer"
     yield from _try("lake", lambda: examine_store(jobs.settings.lake), remedy)

@@ -268,6 +268,20 @@ class Jobs:
         inputs = {f"charges/{p['source']}": v.sha256 for p, v in charges.items()}
         return self._derive("roll up", Partition.of("daily", date=day), inputs, compute)
 
+    def reconcile(self, day: date, source: str):
+        """`reconcile.compare` of one day and source: what we hold against what the provider says it charged."""
+        from etl.lake import Partition
+        from etl.reconcile import compare
+
+        need = f"python -m etl run --date {day}"
+        events = self._need(Partition.of("events", date=day, source=source), need)
+        ledger = self._need(Partition.of("ledger", date=day, source=source), need)
+        columns = [
+            "kind", "outcome", "provider_account", "direction", "type", "status", "segments", "answered_seconds",
+            "provider_cost", "vanished",
+        ]  # fmt: skip
+        return compare(self.lake.read(events, columns), self.lake.read(ledger))
+
     def run_day(self, day: date, sources: Iterable[str] | None = None) -> Report:
         """pull → normalise → rate for each source, then roll up. A source that fails stops the day, not the others'."""
         done: list[Done] = []

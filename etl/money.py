@@ -90,7 +90,9 @@ def times(price_nanos: pl.Expr, quantity: pl.Expr, per: int = 1) -> pl.Expr:
     """
     if per < 1:
         raise ValueError(f"per must be at least 1, not {per}")
-    safe = (quantity == 0) | (price_nanos.abs() <= LIMIT // pl.max_horizontal(quantity.abs(), pl.lit(1, pl.Int64)))
+    bound = LIMIT // pl.max_horizontal(quantity.abs(), pl.lit(1, pl.Int64))
+    # Not abs(): the smallest Int64 has no positive twin.
+    safe = quantity.is_between(-LIMIT, LIMIT) & price_nanos.is_between(-bound, bound)
     product = pl.when(safe).then(price_nanos * quantity.cast(pl.Int64))
     if per == 1:
         return product

@@ -74,6 +74,21 @@ def state(jobs: Jobs, windows: list[str]) -> list[str]:
     return [str(month) for month in months]
 
 
+def reconcile(jobs: Jobs, window: str, source: str) -> str:
+    """Log every total that differs from the provider's; a difference holds nothing back by itself."""
+    for day in window_days(window):
+        found = jobs.reconcile(day, source)
+        differing = found.filter(found["verdict"] == "unexplained")
+        for row in differing.iter_rows(named=True):
+            log.warning(
+                "reconcile %s %s %s: %s; ours %s records, %s, %s; theirs %s records, %s, %s", day, row["provider_account"],
+                row["category"], row["why"], row["count"], row["quantity"], row["cost"], row["ledger_count"],
+                row["ledger_quantity"], row["ledger_cost"],
+            )  # fmt: skip
+        log.info("reconcile %s %s: %d totals compared, %d differ", day, source, found.height, differing.height)
+    return window
+
+
 def check(jobs: Jobs, windows: list[str]) -> None:
     """Check what the night wrote. Raises AuditFailed naming each broken promise: fail closed."""
     from etl import audit

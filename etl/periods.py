@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-_MONTH = re.compile(r"(\d{4})-(\d{2})")
+_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, order=True)
@@ -24,12 +24,9 @@ class Month:
     def parse(cls, text: str) -> Month:
         """``"2026-10"`` → Month. ValueError says what was expected."""
         found = _MONTH.fullmatch(text)
-        if not found:
+        if not found or found[1] == "0000":
             raise ValueError(f"{text!r} is not a month: write YYYY-MM, such as 2026-10")
-        try:
-            return cls(int(found[1]), int(found[2]))
-        except ValueError:
-            raise ValueError(f"{text!r} is not a month: its second part must be 01 to 12") from None
+        return cls(int(found[1]), int(found[2]))
 
     @classmethod
     def of(cls, day: date) -> Month:
@@ -73,13 +70,12 @@ def days(start: date, end: date) -> Iterator[date]:
 def parse_day(text: str) -> date:
     """``"2026-10-31"`` → date. ValueError says what was expected."""
     try:
-        return date.fromisoformat(text) if len(text) == 10 else _refuse(text)
+        day = date.fromisoformat(text)
     except ValueError:
-        return _refuse(text)
-
-
-def _refuse(text: str) -> date:
-    raise ValueError(f"{text!r} is not a day: write YYYY-MM-DD, such as 2026-10-31")
+        day = None
+    if day is None or day.isoformat() != text:  # fromisoformat reads 20261031 and 2026-W44-6 too
+        raise ValueError(f"{text!r} is not a day: write YYYY-MM-DD, such as 2026-10-31")
+    return day
 
 
 def today() -> date:

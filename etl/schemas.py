@@ -51,9 +51,10 @@ def _money(description: str, *, nullable: bool = True) -> dy.Decimal:
     return dy.Decimal(18, SCALE, nullable=nullable, description=description)
 
 
-def _one_of(values: tuple[str, ...], description: str, *, nullable: bool = False) -> dy.String:
+def _one_of(values: tuple[str, ...], description: str, *, nullable: bool = False, key: bool = False) -> dy.String:
     return dy.String(
         nullable=nullable,
+        primary_key=key,
         check=lambda column: column.is_in(list(values)),
         description=f"{description}: {', '.join(values)}",
         metadata={"enum": list(values)},
@@ -84,7 +85,7 @@ class Events(dy.Schema):
     """One provider record as stored, whatever its outcome. Accepted rows also satisfy `AcceptedEvent`."""
 
     record_id = _text("the provider's id; for a record without one, <raw sha256, 16 digits>:<index>", key=True)
-    kind = _one_of(KINDS, "what happened")
+    kind = _one_of(KINDS, "what happened", key=True)
     outcome = _one_of(OUTCOMES, "where the record ended")
     reason = _text("why it was excluded or quarantined, codes joined by '; '; null when accepted")
     provider_account = _text("the provider's account or sub-account")
@@ -166,7 +167,7 @@ class Charges(dy.Schema):
     """One accepted event with its owner, quantities, every amount, and the rows that priced it."""
 
     record_id = _text("the event", key=True)
-    kind = _one_of(KINDS, "what happened")
+    kind = _one_of(KINDS, "what happened", key=True)
     account_id = _text("the customer billed, or 'unassigned'", nullable=False)
     owner_kind = _one_of(OWNER_KINDS, "who inside the account")
     owner_id = _text("the member or shared inbox, or 'unassigned'", nullable=False)

@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsError
 
 SAFE_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 """Ids that become keys, paths and headers: anything else is refused, never escaped."""
@@ -55,27 +55,41 @@ def connection_from_environment(name: str) -> Connection:
             f"connection {name!r} is not known: add it in Airflow (Admin → Connections) or set {variable} "
             '(JSON: {"conn_type": "http", "host": "…", "login": "…", "password": "…"})'
         )
-    if not text.lstrip().startswith("{"):
-        parts = urlsplit(text)
-        return Connection(
-            host=parts.hostname or "",
-            login=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-            port=parts.port,
-            extra=dict(parse_qsl(parts.query)),
-        )
     try:
-        given = json.loads(text)
-        extra = given.get("extra") or {}
-        return Connection(
-            host=given.get("host") or "",
-            login=given.get("login") or "",
-            password=given.get("password") or "",
-            port=int(given["port"]) if given.get("port") else None,
-            extra=json.loads(extra) if isinstance(extra, str) else extra,
-        )
-    except (ValueError, AttributeError) as error:
-        raise ConfigurationError(f"{variable} is neither a JSON object nor a URI: {type(error).__name__}") from None
+        return _from_json(text) if text.lstrip().startswith("{") else _from_uri(text)
+    except (ValueError, TypeError, AttributeError) as error:
+        # Only the kind of error: its text may quote a part of the password.
+        raise ConfigurationError(
+            f"{variable} is neither a JSON object nor a URI ({type(error).__name__}): write JSON, or escape the "
+            "characters / : @ ? # % in the login and password of a URI"
+        ) from None
+
+
+def _from_json(text: str) -> Connection:
+    given = json.loads(text)
+    extra = given.get("extra") or {}
+    return Connection(
+        host=given.get("host") or "",
+        login=given.get("login") or "",
+        password=given.get("password") or "",
+        port=int(given["port"]) if given.get("port") else None,
+        extra=dict(json.loads(extra) if isinstance(extra, str) else extra),
+    )
+
+
+def _from_uri(text: str) -> Connection:
+    parts = urlsplit(text)
+    if not parts.scheme:
+        raise ValueError("no scheme")
+    query = dict(parse_qsl(parts.query))
+    return Connection(
+        host=unquote(parts.hostname or ""),
+        login=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        port=parts.port,
+        # Airflow writes an extra that is no flat table of texts as JSON under this one name.
+        extra=dict(json.loads(query["__extra__"])) if "__extra__" in query else query,
+    )
 
 
 class Section(BaseModel):
@@ -155,24 +169,23 @@ class Settings(BaseSettings):
     mail: MailSettings | None = None
     directory: Path = Field(description="folder with accounts.csv, owners.csv, numbers.csv, campaigns.csv")
     rates: Path = Field(description="folder with the rate card: prices.csv and carrier_fees.csv")
-    currency: str = Field("USD", pattern="^[A-Z]{3}$", description="of accounts that name none")
+    currency: str = Field("USD", pattern="^[A-Z]{3}$", description="of usage that belongs to no account")
     start: date = Field(description="first UTC day ever loaded (go-live)")
     lookback_days: int = Field(7, ge=1, le=31, description="days each night reads again")
     settle_hours: int = Field(2, ge=0, le=24, description="hours after midnight UTC before a day is loaded")
-    reread_month_on: tuple[int, ...] = Field(
+    reread_month_on: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
         (3, 8), description="days of the month on which the month before is read again"
     )
     close_after_days: int = Field(2, ge=0, le=31, description="days after a month's end before it may close")
     operators: tuple[str, ...] = Field((), description="who is mailed when a task fails")
-    credits_per_segment: int = Field(1, ge=0)
-    # Bound by `load`, not by the file.
-    home: Path = Field(default=Path(), exclude=True, repr=False)
+    credits_per_segment: int = Field(1, ge=0, description="credits one billed segment burns, sent or received")
+    _home: Path = PrivateAttr(default=Path())
 
     @field_validator("sources")
     @classmethod
     def _safe_names(cls, sources: dict[str, Any]) -> dict[str, Any]:
         for name in sources:
-            if not re.match(SAFE_ID, name):
+            if not re.fullmatch(SAFE_ID, name):
                 raise ValueError(f"source name {name!r} must be letters, digits, - and _")
         return sources
 
@@ -183,13 +196,18 @@ class Settings(BaseSettings):
         environment = EnvSettingsSource(settings_cls, env_prefix="TOLLBOOK_", env_nested_delimiter="__")
         return environment, init_settings
 
+    @property
+    def home(self) -> Path:
+        """The folder of the settings file."""
+        return self._home
+
     def path(self, relative: Path | str) -> Path:
         """A path in the file is relative to the file."""
         return (self.home / relative).resolve()
 
     def fingerprint(self) -> str:
         """sha256 of every setting that can change a figure; named in each log entry. Where things are stored does not."""
-        figures = self.model_dump(mode="json", include={"currency", "credits_per_segment", "close_after_days"})
+        figures = self.model_dump(mode="json", include={"currency", "credits_per_segment"})
         return hashlib.sha256(json.dumps(figures, sort_keys=True).encode()).hexdigest()
 
 
@@ -205,10 +223,16 @@ def load(path: Path | str | None = None) -> Settings:
         raise ConfigurationError(
             f"{file} does not exist: copy config/tollbook.example.toml there, or name a file with --config"
         ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file} is not valid TOML: {error}") from None
     try:
-        return Settings(**given, home=file.resolve().parent)
+        settings = Settings(**given)
+        settings._home = file.resolve().parent
+        return settings
+    except SettingsError as error:
+        raise ConfigurationError(f"the environment is not usable, write TOLLBOOK_… as JSON: {error}") from None
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigurationError(f"{file} is not usable:\n" + "\n".join(lines)) from None

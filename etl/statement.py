@@ -42,6 +42,8 @@ def lines(daily: pl.DataFrame, accounts: Iterable[Account]) -> pl.DataFrame:
     )
     by_line = (
         daily.join(known.select("account_id"), on="account_id", how="semi")
+        # Carrier and registration decide a carrier fee; on any other line they would only split it.
+        .with_columns(pl.when(pl.col("line") == "carrier_fee").then(pl.col(c)).alias(c) for c in ("carrier", "registered"))
         .group_by(_LINE_KEYS)
         .agg(pl.col("quantity", "events", "unrated").sum(), amount_exact=pl.col("charge").sum().cast(MONEY))
         .with_columns(section=pl.lit("usage"), amount=rounded(pl.col("amount_exact"), pl.col("currency")))
@@ -197,7 +199,7 @@ class Statement:
     ``lines`` and ``previous_lines``: `schemas.Statement` rows of this month and of the month before (may be empty).
     ``daily``: `schemas.Daily` rows of the last six months up to this one, with ``date``.
     ``owners``: owner_kind, owner_id, name. ``campaigns``: campaign_id, name. ``history``: oldest first, this month last;
-    months before the account's first are left out. ``through``: last UTC day in the figures; ``held``: what the month
+    months before the account's first usage are left out, a month without usage after it is not. ``through``: last UTC day in the figures; ``held``: what the month
     lacks, as sentences. ``published``: every month with a statement, oldest first.
     """
 
@@ -255,8 +257,8 @@ class Statements:
         shown = [m for m in month.last(HISTORY_MONTHS) if m in self.months()]
         parts = {m: self._month(account_id, m) for m in shown}
         totals = (_totals(m, self._state(account_id, m), *parts[m]) for m in shown)
-        history = tuple(t for t in totals if t.messages or t.total or t.month == month)
-        first = history[0].month
+        first = next((m for m in shown if parts[m][2].height), month)
+        history = tuple(t for t in totals if t.month >= first)
         manifest, own_lines, _, versions = parts[month]
         before = parts.get(month - 1)
         lacking = [] if manifest else missing_days(self._month_days(month), month, self.sources)

@@ -8,6 +8,7 @@ different things about the same day, the one recorded later is believed.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -49,7 +50,7 @@ def load(folder: Path) -> RateCard:
         file = folder / f"{name}.csv"
         try:
             data = file.read_bytes()
-            frame = pl.read_csv(data, infer_schema=False)
+            frame = pl.read_csv(data, infer_schema=False, null_values="")
         except FileNotFoundError:
             raise ConfigurationError(f"{file} does not exist: its columns are {', '.join(columns)}") from None
         except pl.exceptions.PolarsError as error:
@@ -57,7 +58,7 @@ def load(folder: Path) -> RateCard:
         if absent := [c for c in columns if c not in frame.columns]:
             raise ConfigurationError(f"{file} lacks the column {', '.join(absent)}")
         digest.update(name.encode() + hashlib.sha256(data).digest())
-        text = frame.with_row_index("row", offset=2)
+        text = frame.select(columns).with_row_index("row", offset=2)
         frames[name] = _typed(text)
         problems += list(_problems(f"{name}.csv", text, frames[name], PRICE_KEY if name == "prices" else FEE_KEY))
     if problems:
@@ -103,11 +104,9 @@ def _problems(file: str, text: pl.DataFrame, typed: pl.DataFrame, key: tuple[str
             yield f"{where}: price {raw['price']!r} must be a number with at most 9 decimals"
         elif row["price"] < 0:
             yield f"{where}: price {raw['price']} is negative"
-        if not (
-            row["prefix"] == "" or (row["prefix"].isdigit() and len(row["prefix"]) <= 15 and row["prefix"][0] != "0")
-        ):
+        if not re.fullmatch("([1-9][0-9]{0,14})?", row["prefix"]):
             yield f"{where}: prefix {raw['prefix']!r} must be empty or the first digits of an E.164 number"
-        if not (raw["currency"] or "").isupper() or len(raw["currency"]) != 3:
+        if not re.fullmatch("[A-Z]{3}", raw["currency"] or ""):
             yield f"{where}: currency {raw['currency']!r} must be three capital letters, such as USD"
         for column in ("valid_from", "recorded_at"):
             if row[column] is None:
@@ -153,7 +152,8 @@ def _overlaps(file: str, typed: pl.DataFrame, key: tuple[str, ...], id_column: s
 
 def gaps(card: RateCard, start: date, end: date) -> list[str]:
     """Days in [start, end) on which a price that existed before has lapsed while nothing takes its place, as
-    sentences. A gap is not an error until an event falls into it; then that event is unrated."""
+    sentences; a price retired for good before ``start`` is none. A gap is not an error until an event falls into it;
+    then that event is unrated."""
     found = []
     for name, frame, key in (("prices", card.prices, PRICE_KEY), ("carrier_fees", card.fees, FEE_KEY)):
         ordered = frame.sort(*key, "valid_from", nulls_last=True).with_columns(
@@ -162,8 +162,8 @@ def gaps(card: RateCard, start: date, end: date) -> list[str]:
         )
         holes = ordered.filter(
             (pl.col("_until") < pl.col("_next").fill_null(date.max))
-            & (pl.col("_until") >= start)
             & (pl.col("_until") < end)
+            & ((pl.col("_until") >= start) | (pl.col("_next") > start))
         )
         for row in holes.iter_rows(named=True):
             until = row["_next"] or "further notice"

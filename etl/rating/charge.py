@@ -64,9 +64,12 @@ def billed_seconds(seconds: pl.Expr, minimum: pl.Expr, increment: pl.Expr) -> pl
 
 
 def _with_quantities(events: pl.DataFrame) -> pl.DataFrame:
-    """Adds seconds on the rate's clock, billed_seconds, quantity and unit."""
+    """Adds billed_seconds, by the rate's clock and increments, quantity and unit."""
     is_call = pl.col("kind") == "call"
-    dialled = (pl.col("ended_at") - pl.col("occurred_at")).dt.total_seconds().fill_null(0)
+    # A begun second counts whole. A call that says no end rang for an unknown time: what was answered is known.
+    dialled = (((pl.col("ended_at") - pl.col("occurred_at")).dt.total_microseconds() + 999_999) // 1_000_000).fill_null(
+        pl.col("answered_seconds")
+    )
     on_clock = pl.when(pl.col("clock") == "dial").then(dialled).otherwise(pl.col("answered_seconds"))
     due = (pl.col("answered_seconds") > 0) | pl.col("bill_unanswered").fill_null(False)
     seconds = pl.when(is_call & due).then(on_clock).otherwise(0).fill_null(0)

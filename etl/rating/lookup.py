@@ -1,7 +1,7 @@
 """Longest prefix under wildcards, as one binary search (mission rule 5).
 
-Nested prefixes become disjoint stretches of the number line: a number, read as 15 digits, lies in exactly one, and
-that stretch names the row. Groups (one per combination of dimensions that occurs) lie one after the other on one axis.
+Nested prefixes become disjoint stretches of the number line: a number, filled up with zeros to 15 digits, lies in
+exactly one, and that stretch names the row. Groups (one per combination of dimensions that occurs) lie one after the other on one axis.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ MAX_GROUPS = (2**63 - 1) // WIDTH
 """Combinations of dimensions that fit on one Int64 axis."""
 
 
-def axis_position(number: str) -> pl.Expr:
-    """E.164 text column → Int64 position on the 15-digit axis; 0, where only the empty prefix reaches, for anything
-    that is not E.164 (short codes, names, clients)."""
-    digits = pl.col(number).str.strip_prefix("+")
+def digits(number: str) -> pl.Expr:
+    """E.164 text column → its digits; empty, which only the empty prefix matches, for anything that is not E.164
+    (short codes, names, clients)."""
     e164 = pl.col(number).str.contains(r"^\+[1-9][0-9]{0,14}$").fill_null(False)
-    return pl.when(e164).then(digits.str.pad_end(15, "0").cast(pl.Int64, strict=False)).otherwise(0)
+    return pl.when(e164).then(pl.col(number).str.strip_prefix("+")).otherwise(pl.lit(""))
 
 
 def find(
@@ -37,12 +36,21 @@ def find(
     if groups.height > MAX_GROUPS:
         raise ValueError(f"{groups.height} combinations of {', '.join(dimensions)} on one day; {MAX_GROUPS} fit")
     matching = _matching(groups, rows, exact, wild, id_column)
-    starts, ids = _stretches(matching, groups.height)
-    keyed = events.select(*dimensions, _position=axis_position(number)).join(
-        groups, on=dimensions, how="left", nulls_equal=True, maintain_order="left"
+    starts, best, shorter = _stretches(matching, groups.height)
+    keyed = (
+        events.select(*dimensions, _digits=digits(number))
+        .join(groups, on=dimensions, how="left", nulls_equal=True, maintain_order="left")
+        .select(
+            key=pl.col("_group").cast(pl.Int64) * WIDTH + pl.col("_digits").str.pad_end(15, "0").cast(pl.Int64),
+            length=pl.col("_digits").str.len_chars(),
+        )
     )
-    keys = (keyed["_group"].cast(pl.Int64) * WIDTH + keyed["_position"]).rename("key")
-    return ids.gather(starts.search_sorted(keys, side="right").cast(pl.Int64) - 1).alias(id_column)
+    row = best.gather(starts.search_sorted(keyed["key"], side="right").cast(pl.Int64) - 1)
+    lengths = matching["prefix"].str.len_chars()
+    # The zeros filled up are no digits: +4420 is not within prefix 442000, though it lies at its start.
+    while (beyond := (lengths.gather(row) > keyed["length"]).fill_null(False)).any():
+        row = shorter.gather(row).zip_with(beyond, row)
+    return matching[id_column].gather(row).alias(id_column)
 
 
 def _matching(
@@ -62,36 +70,38 @@ def _matching(
     )
 
 
-def _stretches(matching: pl.DataFrame, group_count: int) -> tuple[pl.Series, pl.Series]:
-    """Sorted start positions on the axis, and the id in force from each: null where no prefix reaches."""
-    by_group: dict[int, list[tuple[int, int, str]]] = {}
-    for group, prefix, identity in matching.iter_rows():
+def _stretches(matching: pl.DataFrame, group_count: int) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """Sorted start positions on the axis, the row of ``matching`` in force from each (null where no prefix reaches),
+    and for each row of ``matching`` the row of the next shorter prefix around it (null where there is none)."""
+    by_group: dict[int, list[tuple[int, int, int]]] = {}
+    for row, (group, prefix) in enumerate(matching.select("_group", "prefix").iter_rows()):
         width = 10 ** (15 - len(prefix))
-        begin = int(prefix or 0) * width
-        by_group.setdefault(group, []).append((begin, -width, identity))
+        by_group.setdefault(group, []).append((int(prefix or 0) * width, -width, row))
     starts: list[int] = []
-    ids: list[str | None] = []
+    best: list[int | None] = []
+    shorter: list[int | None] = [None] * matching.height
 
-    def mark(position: int, identity: str | None) -> None:
+    def mark(position: int, row: int | None) -> None:
         if starts and starts[-1] == position:
-            ids[-1] = identity
+            best[-1] = row
         else:
             starts.append(position)
-            ids.append(identity)
+            best.append(row)
 
     for group in range(group_count):
         base = group * WIDTH
         mark(base, None)
-        inside: list[tuple[int, str]] = []
+        inside: list[tuple[int, int]] = []  # (end, row) of the prefixes around the current position, longest last
 
-        def leave(until: int, base: int = base, inside: list[tuple[int, str]] = inside) -> None:
+        def leave(until: int, base: int = base, inside: list[tuple[int, int]] = inside) -> None:
             while inside and inside[-1][0] <= until:
                 end, _ = inside.pop()
                 mark(base + end, inside[-1][1] if inside else None)
 
-        for begin, minus_width, identity in sorted(by_group.get(group, ())):
+        for begin, minus_width, row in sorted(by_group.get(group, ())):
             leave(begin)
-            mark(base + begin, identity)
-            inside.append((begin - minus_width, identity))
+            mark(base + begin, row)
+            shorter[row] = inside[-1][1] if inside else None
+            inside.append((begin - minus_width, row))
         leave(WIDTH)
-    return pl.Series("start", starts, pl.Int64), pl.Series("id", ids, pl.String)
+    return pl.Series(starts, dtype=pl.Int64), pl.Series(best, dtype=pl.Int64), pl.Series(shorter, dtype=pl.Int64)

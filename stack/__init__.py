@@ -1,0 +1,1 @@
+"""Servers for trying Tollbook on one machine, on loopback addresses only."""

@@ -1,0 +1,60 @@
+"""A small, complete configuration against a running sandbox provider."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from sandbox.launch import Running
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+SETTINGS = """\
+start = 2026-03-01
+directory = "directory"
+rates = "rates"
+settle_hours = 0
+
+[lake]
+url = "{lake}"
+{store}
+
+[sources.twilio]
+kind = "twilio"
+connection = "twilio"
+base_url = "{provider}"
+
+[reports.store]
+url = "{reports}"
+{store}
+
+[mail]
+connection = "mail"
+sender = "billing@example.com"
+starttls = false
+"""
+
+
+def workplace(folder: Path, provider: Running, *, lake: str = "lake", reports: str = "published", store: str = "") -> Path:
+    """Write settings, directory and rate card into ``folder``; the path of the settings file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run([sys.executable, "-m", "sandbox", "directory", "--out", str(folder / "directory")], check=True, cwd=REPOSITORY, capture_output=True)
+    shutil.copytree(REPOSITORY / "config" / "rates", folder / "rates")
+    settings = folder / "tollbook.toml"
+    settings.write_text(SETTINGS.format(provider=provider.url, lake=lake, reports=reports, store=store))
+    return settings
+
+
+def environment(settings: Path, provider: Running, mail_port: int = 9) -> dict[str, str]:
+    """What a process needs to see of it."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "TOLLBOOK"))}
+    return kept | {
+        "TOLLBOOK_CONFIG": str(settings),
+        "AIRFLOW_CONN_TWILIO": json.dumps({"conn_type": "http", "login": provider.main[0], "password": provider.main[1]}),
+        "AIRFLOW_CONN_MAIL": json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": mail_port}),
+        "PYTHONPATH": str(REPOSITORY),
+    }
