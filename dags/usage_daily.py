@@ -74,7 +74,7 @@ def usage_daily():
     def state(windows: list[str]) -> list[str]:
         return nights.state(jobs(), windows)
 
-    @task(outlets=[USAGE_DAILY], retries=0)
+    @task(outlets=[USAGE_DAILY], retries=1)
     def audit(windows: list[str]) -> None:
         nights.check(jobs(), windows)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from aiosmtpd.controller import Controller
 
+from stack.place import free_port
+
 
 class _Keep:
     def __init__(self, folder: Path) -> None:
@@ -26,9 +28,9 @@ class _Keep:
 def mailbox(folder: Path) -> Iterator[tuple[str, int]]:
     """Listen on a free loopback port until the block ends; yields host and port."""
     folder.mkdir(parents=True, exist_ok=True)
-    controller = Controller(_Keep(folder), hostname="127.0.0.1", port=0)
+    controller = Controller(_Keep(folder), hostname="127.0.0.1", port=free_port())
     controller.start()
     try:
-        yield "127.0.0.1", controller.server.sockets[0].getsockname()[1]
+        yield controller.hostname, controller.port
     finally:
         controller.stop()

@@ -1,0 +1,100 @@
+"""The DAG files: thin, documented, bounded, and cheap to parse."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from etl import nights
+from etl.settings import load
+
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+FILES = ["usage_daily.py", "usage_monthly.py"]
+
+
+def test_both_dags_load(bag):
+    assert set(bag.dags) == {"usage_daily", "usage_monthly"}
+
+
+@pytest.mark.parametrize("dag_id", ["usage_daily", "usage_monthly"])
+def test_every_dag_says_what_it_is_for(bag, dag_id):
+    dag = bag.dags[dag_id]
+    assert "|" in dag.doc_md, "the page in the UI says how to backfill, repeat and look"
+    assert {"tollbook", "billing"} <= set(dag.tags)
+    assert dag.max_active_runs == 1
+
+
+@pytest.mark.parametrize("dag_id", ["usage_daily", "usage_monthly"])
+def test_every_task_survives_a_lost_worker_and_ends(bag, dag_id):
+    for one in bag.dags[dag_id].tasks:
+        assert one.retries >= 1, one.task_id
+        assert one.execution_timeout or one.task_id == "wait_for_late_logs", one.task_id
+
+
+def test_asking_a_provider_is_bounded_by_its_pool(bag):
+    assert bag.dags["usage_daily"].get_task("twilio.pull").pool == "tollbook_twilio"
+
+
+def test_the_partition_key_of_the_daily_run_is_the_utc_day_that_ended(bag):
+    timetable = bag.dags["usage_daily"].timetable
+    assert (str(timetable.timezone), timetable.run_offset, timetable.key_format) == ("UTC", -1, "%Y-%m-%d")
+    assert bag.dags["usage_daily"].catchup is True, "two nights of downtime leave no hole"
+
+
+@pytest.mark.parametrize("dag_id", ["usage_daily", "usage_monthly"])
+def test_a_dag_survives_the_trip_to_the_scheduler(bag, dag_id):
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    dag = bag.dags[dag_id]
+    again = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    assert again.task_ids == dag.task_ids
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_parsing_a_dag_file_imports_nothing_heavy(place, file):
+    script = (
+        "import sys, runpy; import airflow.sdk; before = set(sys.modules);"
+        f"sys.path.insert(0, {str(DAGS)!r}); runpy.run_path({str(DAGS / file)!r});"
+        "heavy = {'polars', 'pyarrow', 'boto3', 'dataframely', 'jinja2.environment', 'httpx'};"
+        "print(sorted(m for m in heavy if m in set(sys.modules) - before))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=True)
+    assert run.stdout.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_dag_file_holds_schedule_and_wiring_only(file):
+    tree = ast.parse((DAGS / file).read_text())
+    loops = [n for n in ast.walk(tree) if isinstance(n, ast.While | ast.Try | ast.With)]
+    assert loops == []
+    assert len((DAGS / file).read_text().splitlines()) < 120
+
+
+def test_a_usual_night_reads_the_look_back_day_by_day(place):
+    windows = nights.plan(date(2026, 10, 20), 7, load())
+    assert windows == [f"2026-10-{d}/2026-10-{d}" for d in range(14, 21)]
+
+
+def test_the_third_and_the_eighth_read_the_month_before_again(place):
+    for day in (date(2026, 11, 2), date(2026, 11, 7)):
+        covered = [d for w in nights.plan(day, 2, load()) for d in nights.window_days(w)]
+        assert covered == sorted(set(covered))
+        assert {date(2026, 10, 1) + timedelta(days=i) for i in range(31)} <= set(covered)
+
+
+def test_a_long_load_gets_wider_windows_and_loses_no_day(place):
+    windows = nights.plan(date(2027, 9, 30), 365, load())
+    assert len(windows) <= nights.MAX_WINDOWS
+    covered = [d for w in windows for d in nights.window_days(w)]
+    assert covered == [date(2026, 10, 1) + timedelta(days=i) for i in range(365)]
+
+
+def test_nothing_is_read_before_go_live(place):
+    assert nights.plan(date(2026, 10, 2), 7, load())[0].startswith("2026-10-01")
+    assert nights.plan(date(2026, 9, 2), 7, load()) == []
