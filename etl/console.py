@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -209,7 +210,7 @@ def segments(text: str | None, in_: Path | None, out: Path | None, *, as_json: b
         return DONE
     explanation = counting.explain(sys.stdin.read() if text == "-" else text)
     if as_json:
-        emit(explanation.as_dict())
+        emit(asdict(explanation))
     else:
         print(counting.render_explanation(explanation))
     return DONE
