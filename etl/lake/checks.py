@@ -1,0 +1,143 @@
+"""The audit of a lake: every log entry, every file it names, and the view, compared with one another."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from etl.lake.model import Partition, Version, hist_key, log_key, sha256
+from etl.lake.store import Corrupt, NotFound, Store
+
+_ENTRY = re.compile(r"\A_log/(?P<path>.+)/(?P<seq>\d{8})\.json\Z")
+VIEW_FILE = re.compile(r"\Apart(-\d{5})?\.parquet\Z")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the audit found. `error`: data or history is damaged. `warn`: the next heal mends it. `note`: harmless."""
+
+    level: str
+    kind: str
+    key: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.kind}: {self.key}: {self.detail}"
+
+
+def entries(keys: Iterator[str]) -> dict[Partition, list[int]]:
+    """The sequence numbers of each partition among listed log keys, ascending. Foreign keys are skipped."""
+    found: dict[Partition, list[int]] = defaultdict(list)
+    known: dict[str, Partition | None] = {}
+    for key in keys:
+        match = _ENTRY.match(key)
+        if match is None:
+            continue
+        path = match["path"]
+        if path not in known:
+            try:
+                known[path] = Partition.parse(path)
+            except ValueError:
+                known[path] = None
+        partition = known[path]
+        if partition is not None:
+            found[partition].append(int(match["seq"]))
+    return {partition: sorted(found[partition]) for partition in sorted(found)}
+
+
+def audit(store: Store, dataset: str | None = None, *, deep: bool = True) -> list[Finding]:
+    """Compare logs, history and view. With `deep` every byte of history and view is read and hashed.
+
+    Reads only. Made for a lake at rest: a commit under way shows up as a lagging view or an orphan.
+    """
+    under = f"{dataset}/" if dataset else ""
+    logged = list(store.list(f"_log/{under}"))
+    stored = set(store.list(f"_hist/{under}"))
+    findings: list[Finding] = []
+    logs = entries(iter(logged))
+    known = {log_key(partition, seq) for partition, seqs in logs.items() for seq in seqs}
+    findings += [
+        Finding("warn", "foreign", key, "not a log entry, ignored by every reader")
+        for key in logged
+        if key not in known
+    ]
+    named: set[str] = set()
+    for partition, seqs in logs.items():
+        versions = _log(store, partition, seqs, findings)
+        for version in versions:
+            for file in version.files:
+                key = hist_key(partition, file.sha256)
+                if key not in named:
+                    named.add(key)
+                    _content(store, key, file.sha256, key in stored, deep, findings)
+        if versions and versions[-1].seq == seqs[-1]:
+            _view(store, versions[-1], deep, findings)
+    for key in sorted(stored - named):
+        if key.endswith(".parquet"):
+            findings.append(Finding("note", "orphan", key, "no log entry names it: a commit that never happened"))
+    for name in sorted({partition.dataset for partition in logs} | ({dataset} if dataset else set())):
+        for key in store.list(f"{name}/"):
+            findings += _stray(key, logs)
+    return findings
+
+
+def _log(store: Store, partition: Partition, seqs: list[int], findings: list[Finding]) -> list[Version]:
+    versions: list[Version] = []
+    before: bytes | None = None
+    for expected, seq in enumerate(seqs, start=1):
+        key = log_key(partition, seq)
+        if seq != expected and seq - 1 not in seqs:
+            findings.append(Finding("error", "gap", key, f"entry {seq - 1} is missing"))
+            before = None
+        data = store.get(key)
+        try:
+            version = Version.from_json(data, partition, seq)
+        except Corrupt as error:
+            findings.append(Finding("error", "log", key, str(error)))
+            before = data
+            continue
+        parent = None if before is None else sha256(before)
+        if version.parent != parent and (before is not None or seq == 1):
+            findings.append(
+                Finding("error", "chain", key, f"its parent is {version.parent}, the entry before is {parent}")
+            )
+        versions.append(version)
+        before = data
+    return versions
+
+
+def _content(store: Store, key: str, sha: str, present: bool, deep: bool, findings: list[Finding]) -> None:
+    if not present:
+        findings.append(Finding("error", "missing", key, "the log names it, the store has it not"))
+    elif deep:
+        found = sha256(store.get(key))
+        if found != sha:
+            findings.append(Finding("error", "corrupt", key, f"its bytes have sha256 {found}"))
+
+
+def _view(store: Store, head: Version, deep: bool, findings: list[Finding]) -> None:
+    for key, file in zip(head.view_keys, head.files, strict=True):
+        try:
+            found = sha256(store.get(key)) if deep else store.digest(key)
+        except NotFound:
+            findings.append(Finding("warn", "view", key, f"missing; version {head.seq} is the head"))
+            continue
+        if found != file.sha256:
+            findings.append(Finding("warn", "view", key, f"is not version {head.seq}, the head"))
+    for key in store.list(head.partition.path + "/"):
+        name = key[len(head.partition.path) + 1 :]
+        if key not in head.view_keys and VIEW_FILE.match(name):
+            findings.append(Finding("warn", "view", key, f"does not belong to version {head.seq}, the head"))
+
+
+def _stray(key: str, logs: dict[Partition, list[int]]) -> list[Finding]:
+    folder, _, name = key.rpartition("/")
+    try:
+        partition = Partition.parse(folder)
+    except ValueError:
+        partition = None
+    if partition in logs and VIEW_FILE.match(name):
+        return []  # `_view` has judged it
+    return [Finding("warn", "stray", key, "in the view, but no log knows of it")]

@@ -1,0 +1,126 @@
+"""One small interface over local disk and S3. Everything the lake promises rests on `create`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+_SEGMENT = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9_.=-]{0,199}\Z")
+
+
+class StoreError(Exception):
+    """The store could not do what was asked. Nothing was acknowledged."""
+
+
+class NotFound(StoreError):
+    """No object has this key."""
+
+
+class Conflict(StoreError):
+    """`create` met an object that exists already (or a rival creating it at this moment)."""
+
+
+class Unknown(StoreError):
+    """The answer to a write was lost: it may have happened, or may still. Read back before concluding."""
+
+
+class Corrupt(StoreError):
+    """Stored bytes do not match the sha256 recorded for them."""
+
+
+class Store(Protocol):
+    """A flat map from key to bytes. Keys are `/`-separated segments that `check_key` accepts.
+
+    Reads see whole objects only, never a part of one. Writes are durable when the call returns.
+    """
+
+    url: str
+    single_writer: bool
+    parallel: int
+    """How many calls at a time are worth making (1 on local disk)."""
+
+    def get(self, key: str) -> bytes:
+        """The whole object. NotFound if there is none; transport errors, body read included, are retried first."""
+
+    def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str | None = None,
+        cache_control: str | None = None,
+        disposition: str | None = None,
+    ) -> None:
+        """Write or replace atomically: a reader sees the old bytes or the new ones."""
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write only if the key is free, else Conflict. Unknown if the answer was lost: the caller reads back."""
+
+    def digest(self, key: str) -> str:
+        """The sha256 of the stored bytes, without fetching them where the store remembers it. NotFound if absent."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def list(self, prefix: str, *, limit: int | None = None) -> Iterator[str]:
+        """Keys that start with `prefix`, sorted by code point, however many there are.
+
+        With `limit`, so many of them at most, whichever the server names first.
+        """
+
+    def delete(self, key: str) -> None:
+        """Remove the object; no error if it is gone already."""
+
+    def sweep(self, older_than: float) -> Sequence[str]:
+        """Remove temporary files of crashed writers, older than so many seconds; returns their names."""
+
+    def local_path(self, key: str) -> Path | None:
+        """Where the object lies on this machine's disk, or None if it does not."""
+
+
+def check_key(key: str) -> str:
+    """The key itself, or ValueError. An allow-list: nothing is escaped, so no key can leave the lake's root."""
+    if not all(_SEGMENT.match(part) for part in key.split("/")) or len(key) > 900:
+        raise ValueError(f"not a storable key: {key!r}")
+    return key
+
+
+def open_store(
+    url: str | Path,
+    *,
+    endpoint_url: str | None = None,
+    region: str | None = None,
+    access_key: str | None = None,
+    secret_key: str | None = None,
+    single_writer: bool = False,
+) -> Store:
+    """A store for `file:///abs/path`, a plain path, or `s3://bucket/prefix`.
+
+    Credentials default to the usual AWS chain. `single_writer=True` is the operator's word that no two jobs
+    ever write at once; only then is a store that ignores conditional writes accepted.
+    ValueError for any other URL.
+    """
+    text = str(url)
+    if text.startswith("s3://"):
+        from etl.lake.s3 import S3Store  # boto3 is slow to import and local users never need it
+
+        return S3Store(
+            text,
+            endpoint_url=endpoint_url,
+            region=region,
+            access_key=access_key,
+            secret_key=secret_key,
+            single_writer=single_writer,
+        )
+    from etl.lake.local import LocalStore
+
+    if text.startswith("file:"):
+        parts = urlsplit(text)
+        if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or parts.fragment:
+            raise ValueError(f"a local lake is file:///absolute/path, not {text!r}")
+        return LocalStore(Path(unquote(parts.path)), single_writer=single_writer)
+    if "://" in text or not text:
+        raise ValueError(f"unknown lake URL {text!r}: use a path, file:///path or s3://bucket/prefix")
+    return LocalStore(Path(text), single_writer=single_writer)
