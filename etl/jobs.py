@@ -6,12 +6,10 @@ inputs, the code and the settings are the ones its head was computed from. So ev
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -26,7 +24,6 @@ from etl.settings import ConfigurationError, Resolver, Settings, StoreSettings, 
 log = logging.getLogger("tollbook")
 
 STALE_TRIES = 5
-BLOB_SUFFIX = ".gz"
 
 # polars, boto3 and httpx are imported where they are used: a DAG file and --help import this module.
 
@@ -173,6 +170,7 @@ class Jobs:
 
         from etl.lake import Partition
         from etl.schemas import DATASETS
+        from etl.sources._packs import SUFFIX, pack
 
         if day >= self.clock().astimezone(UTC).date():
             raise NotReady(
@@ -180,14 +178,8 @@ class Jobs:
             )
         target = Partition.of("raw", date=day, source=source)
 
-        def keep(page) -> tuple:
-            data = gzip.compress(page.body, compresslevel=6, mtime=0)
-            sha = self.lake.put_blob("raw", data, BLOB_SUFFIX, p=target)
-            return (page.resource, page.provider_account, page.number, page.url, page.sha256, len(page.body), sha)
-
         def compute(_base):
-            with ThreadPoolExecutor(4, thread_name_prefix="keep") as pool:
-                rows = _bounded(pool, keep, self.sources[source].fetch(day))
+            rows = pack(self.sources[source].fetch(day), lambda data: self.lake.put_blob("raw", data, SUFFIX, p=target))
             return DATASETS["raw"].arrange(pl.DataFrame(rows, schema=DATASETS["raw"].types, orient="row")), {}
 
         # A source is asked again each time: only it knows whether the day changed.
@@ -323,7 +315,7 @@ class Jobs:
         head = self.lake.head(Partition.of("statement", month=str(month)))
         stated = self.lake.read(head)
         rolled = self._month_days(month)
-        lacking = statement.missing_days(rolled, month, self.settings.sources)
+        lacking = statement.missing_days(self.lake, rolled, month, self.settings.sources)
         already = statement.closings(self.lake, month)
         earliest = month.end + timedelta(days=self.settings.close_after_days)
         results = []
@@ -358,11 +350,9 @@ class Jobs:
         return head
 
     def _pages(self, raw) -> Iterator:
-        from etl.sources import Page
+        from etl.sources._packs import SUFFIX, unpack
 
-        for row in self.lake.read(raw).iter_rows(named=True):
-            body = gzip.decompress(self.lake.get_blob("raw", row["object_sha256"], BLOB_SUFFIX, p=raw.partition))
-            yield Page(row["resource"], row["provider_account"], row["page"], row["url"], body)
+        return unpack(self.lake.read(raw), lambda sha: self.lake.get_blob("raw", sha, SUFFIX, p=raw.partition))
 
     def _derive(self, verb: str, target, inputs: Mapping[str, str] | None, compute: Callable) -> Done:
         """Compute and commit one partition, unless its head came from the same inputs, code and settings."""
@@ -390,16 +380,6 @@ class Jobs:
 
 def _numbers(sums: Mapping[str, str]) -> dict[str, int]:
     return {name: int(value) for name, value in sums.items()}
-
-
-def _bounded(pool: ThreadPoolExecutor, work: Callable, items: Iterable) -> list:
-    """``work`` over ``items`` with no more than a few results waiting, so that memory is flat in the number of items."""
-    waiting, results = [], []
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) >= 8:
-            results.append(waiting.pop(0).result())
-    return results + [w.result() for w in waiting]
 
 
 def held(done: Iterable[Done]) -> Iterator[str]:

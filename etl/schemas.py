@@ -70,7 +70,7 @@ def _count(description: str, *, nullable: bool = False, signed: bool = False) ->
 
 
 class Raw(dy.Schema):
-    """One page or file as received. Its bytes, gzipped, are the object ``_hist/raw/…/<object_sha256>.gz``."""
+    """One page or file as received. Its bytes are a gzip member of the object ``_hist/raw/…/<object_sha256>.gz``."""
 
     resource = _text("what was asked for: messages, calls, recordings, numbers, usage, or a file's kind", key=True)
     provider_account = _text("the provider's account the page belongs to; empty for a file drop", key=True)
@@ -78,7 +78,9 @@ class Raw(dy.Schema):
     url = _text("request without credentials, or the file's name", nullable=False)
     sha256 = _text("of the uncompressed bytes as received", nullable=False, regex="^[0-9a-f]{64}$")
     bytes = _count("length of the uncompressed bytes")
-    object_sha256 = _text("of the gzipped object; its name", nullable=False, regex="^[0-9a-f]{64}$")
+    object_sha256 = _text("of the object that holds it; its name", nullable=False, regex="^[0-9a-f]{64}$")
+    object_offset = _count("where in the object its gzip member begins")
+    object_bytes = _count("length of that member")
 
 
 class Events(dy.Schema):
@@ -131,11 +133,16 @@ class AcceptedEvent(Events):
 
     @dy.rule()
     def message_has_parties(cls) -> pl.Expr:
-        return (pl.col("kind") != "message") | (pl.col("to_number").is_not_null() & pl.col("from_number").is_not_null())
+        # A failed text may have failed before a sender was picked.
+        both = pl.col("to_number").is_not_null() & pl.col("from_number").is_not_null()
+        return (pl.col("kind") != "message") | both | (pl.col("status") == "failed").fill_null(False)
 
     @dy.rule()
     def message_has_segments(cls) -> pl.Expr:
-        return (pl.col("kind") != "message") | (pl.col("type") != "sms") | (pl.col("segments") >= 1)
+        # Null must not pass: a rule that says neither yes nor no counts as kept.
+        is_text = (pl.col("kind") == "message") & (pl.col("type") == "sms")
+        failed = (pl.col("status") == "failed").fill_null(False)
+        return ~is_text | failed | (pl.col("segments") >= 1).fill_null(False)
 
     @dy.rule()
     def call_has_seconds(cls) -> pl.Expr:
@@ -147,7 +154,8 @@ class AcceptedEvent(Events):
 
     @dy.rule()
     def cost_has_currency(cls) -> pl.Expr:
-        return pl.col("provider_cost").is_null() | pl.col("provider_currency").str.contains("^[A-Z]{3}$")
+        named = pl.col("provider_currency").str.contains("^[A-Z]{3}$").fill_null(False)
+        return pl.col("provider_cost").is_null() | named
 
 
 class Ledger(dy.Schema):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +58,7 @@ class Lake:
     point leaves either the old version or the new one, and the next run of the same job mends the rest.
     Two live attempts of one job are safe: one creates the entry, the other is `Stale` or finds its own work done.
 
-    `run_id`, `config` and `code` (identifiers or hashes) are recorded with each commit.
+    `run_id`, `config` and `code` (identifiers or hashes) are recorded with each commit. Threads may share one Lake.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Lake:
         self._entries: dict[str, Version] = {}
         self._checked: set[str] = set()
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.Lock()
 
     # ---------------------------------------------------------------- the log
 
@@ -136,8 +138,9 @@ class Lake:
         files = [(v.partition, file) for v in versions for file in v.files]
         if not files:
             raise ValueError("nothing to scan: no versions given, so no schema is known")
-        if self._temporary is None:  # before the threads, so that they share it
-            self._temporary = tempfile.TemporaryDirectory(prefix="tollbook-")
+        with self._lock:  # a folder made twice is deleted once, under whoever reads from it
+            if self._temporary is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix="tollbook-")
         paths = self._map(lambda item: self._fetch(*item, folder=self._temporary.name), files)
         frames = [
             pl.scan_parquet(path, hive_partitioning=False, glob=False).with_columns(key_columns(partition))

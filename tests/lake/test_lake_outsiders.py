@@ -1,6 +1,7 @@
 """Others read the lake as plain Parquet; so do the examples of the documentation."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -68,3 +69,14 @@ def test_the_examples_in_the_documentation_run(local_lake, local_store, tmp_path
         exec(compile(block, str(DOC), "exec"), {})
     printed = capsys.readouterr().out
     assert "twilio" in printed
+
+
+def test_threads_may_share_a_lake_from_its_first_scan(store):
+    lake = Lake(store, run_id="run-1")
+    days = [Partition.of("events", date=f"2026-10-{day:02d}", source="twilio") for day in range(1, 9)]
+    versions = [lake.commit(day, pl.DataFrame({"n": [i]}), base=None) for i, day in enumerate(days)]
+    for _ in range(10):
+        fresh = Lake(store, run_id="run-1")
+        with ThreadPoolExecutor(8) as pool:
+            totals = list(pool.map(lambda v, lake=fresh: lake.scan([v]).collect()["n"].item(), versions))
+        assert totals == list(range(8))

@@ -1,0 +1,77 @@
+"""Pages as received ↔ a few objects. A pack is gzip members one behind the other, so `zcat` reads it; the raw dataset says
+which bytes of which pack are which page. Same pages, in any order of arrival, same packs."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import polars as pl
+
+from etl.sources import Page
+
+SUFFIX = ".gz"
+PACK_BYTES = 16 * 2**20
+IN_MEMORY_BYTES = 64 * 2**20
+"""Compressed pages of a day wait in memory up to here, then in a temporary file: they must be sorted before they are packed."""
+
+
+def pack(pages: Iterable[Page], keep: Callable[[bytes], str], pack_bytes: int = PACK_BYTES) -> list[tuple]:
+    """Rows of `schemas.Raw` for all pages; ``keep`` stores a pack and returns its sha256. Memory is flat in their number."""
+    index = []
+    with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as spool, ThreadPoolExecutor(2) as pool:
+        for page, member in _compressed(pool, pages):
+            index.append(
+                (
+                    page.resource,
+                    page.provider_account,
+                    page.number,
+                    page.url,
+                    page.sha256,
+                    len(page.body),
+                    spool.tell(),
+                    len(member),
+                )
+            )
+            spool.write(member)
+        rows, waiting, data = [], [], bytearray()
+
+        def close() -> None:
+            sha = keep(bytes(data))
+            rows.extend((*described, sha, offset, length) for described, offset, length in waiting)
+            waiting.clear()
+            data.clear()
+
+        for *described, position, length in sorted(index):
+            if data and len(data) + length > pack_bytes:
+                close()
+            waiting.append((described, len(data), length))
+            spool.seek(position)
+            data += spool.read(length)
+        if data:
+            close()
+    return rows
+
+
+def unpack(raw: pl.DataFrame, fetch: Callable[[str], bytes]) -> Iterator[Page]:
+    """The pages the rows of `schemas.Raw` describe; ``fetch`` returns a pack by its sha256."""
+    held, data = None, b""
+    for row in raw.iter_rows(named=True):
+        if row["object_sha256"] != held:
+            held, data = row["object_sha256"], fetch(row["object_sha256"])
+        member = data[row["object_offset"] : row["object_offset"] + row["object_bytes"]]
+        yield Page(row["resource"], row["provider_account"], row["page"], row["url"], gzip.decompress(member))
+
+
+def _compressed(pool: ThreadPoolExecutor, pages: Iterable[Page]) -> Iterator[tuple[Page, bytes]]:
+    """Each page with its gzip member, a few under way at once. No time stamp: the same bytes give the same member."""
+    waiting = []
+    for page in pages:
+        waiting.append((page, pool.submit(gzip.compress, page.body, 6, mtime=0)))
+        if len(waiting) > 4:
+            first, member = waiting.pop(0)
+            yield first, member.result()
+    for page, member in waiting:
+        yield page, member.result()
