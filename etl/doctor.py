@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from etl.jobs import Jobs, open_store
+from etl.jobs import Jobs
 from etl.periods import today
 from etl.settings import ConfigurationError
 
@@ -82,7 +82,7 @@ def _stores(jobs: Jobs) -> Iterator[Verdict]:
     from etl.lake import probe
 
     def examine_store(settings) -> str:
-        report = probe(open_store(settings, jobs.settings.home, jobs.resolve))
+        report = probe(jobs.open_store(settings))
         if not report.ok and not settings.single_writer:
             raise ConfigurationError(str(report))
         return f"{report.url}: {report.verdict}"

@@ -58,29 +58,6 @@ class Report:
         return Report(self.done + other.done, self.held + tuple(h for h in other.held if h not in self.held))
 
 
-def open_store(store: StoreSettings, home: Path, resolve: Resolver):
-    """The store a settings table describes; a relative folder lies beside the settings file."""
-    from etl.lake import open_store as open_
-
-    connection = resolve(store.connection) if store.connection else None
-    url = store.url if "://" in store.url else str((home / store.url).resolve())
-    endpoint = store.endpoint_url
-    if connection and not endpoint:
-        endpoint = connection.extra.get("endpoint_url") or (
-            f"{connection.extra.get('scheme', 'https')}://{connection.host}:{connection.port or 443}"
-            if connection.host
-            else None
-        )
-    return open_(
-        url,
-        endpoint_url=endpoint,
-        region=store.region,
-        access_key=connection.login if connection else None,
-        secret_key=connection.password if connection else None,
-        single_writer=store.single_writer,
-    )
-
-
 def code_fingerprint() -> str:
     """sha256 of the package's own source: a figure computed by other code is computed again."""
     digest = hashlib.sha256()
@@ -113,11 +90,17 @@ class Jobs:
 
     # -------------------------------------------------------------------------------------------- what jobs stand on
 
+    def open_store(self, store: StoreSettings):
+        """The store a table of the settings describes."""
+        from etl.lake import open_configured
+
+        return open_configured(store, self.settings.home, self.resolve)
+
     @cached_property
     def lake(self):
         from etl.lake import Lake
 
-        store = open_store(self.settings.lake, self.settings.home, self.resolve)
+        store = self.open_store(self.settings.lake)
         return Lake(
             store, run_id=self.run_id, config=self.settings.fingerprint(), code=code_fingerprint(), clock=self.clock
         )
@@ -148,7 +131,7 @@ class Jobs:
         context = sources.Context(
             resolve=self.resolve,
             home=self.settings.home,
-            open_store=lambda store: open_store(store, self.settings.home, self.resolve),
+            open_store=self.open_store,
         )
         return {name: sources.open_source(name, s, context) for name, s in self.settings.sources.items()}
 

@@ -106,7 +106,7 @@ def check_products(frame: pl.DataFrame, product: str, *operands: str, key: str =
     lost = frame.filter(pl.col(product).is_null() & pl.all_horizontal(pl.col(c).is_not_null() for c in operands))
     if lost.height:
         ids = ", ".join(lost[key].head(3).to_list())
-        raise OutOfRange(f"{product} exceeds {LIMIT / NANOS:.0f} for {lost.height} record(s), first: {ids}")
+        raise OutOfRange(f"{product} exceeds {LIMIT // NANOS} for {lost.height} record(s), first: {ids}")
     return frame
 
 

@@ -43,7 +43,9 @@ def lines(daily: pl.DataFrame, accounts: Iterable[Account]) -> pl.DataFrame:
     by_line = (
         daily.join(known.select("account_id"), on="account_id", how="semi")
         # Carrier and registration decide a carrier fee; on any other line they would only split it.
-        .with_columns(pl.when(pl.col("line") == "carrier_fee").then(pl.col(c)).alias(c) for c in ("carrier", "registered"))
+        .with_columns(
+            pl.when(pl.col("line") == "carrier_fee").then(pl.col(c)).alias(c) for c in ("carrier", "registered")
+        )
         .group_by(_LINE_KEYS)
         .agg(pl.col("quantity", "events", "unrated").sum(), amount_exact=pl.col("charge").sum().cast(MONEY))
         .with_columns(section=pl.lit("usage"), amount=rounded(pl.col("amount_exact"), pl.col("currency")))
@@ -90,16 +92,25 @@ class Closing:
         return not self.held
 
 
-def missing_days(days: Mapping[Partition, Version], month: Month, sources: Iterable[str]) -> list[str]:
+def missing_days(lake: Lake, days: Mapping[Partition, Version], month: Month, sources: Iterable[str]) -> list[str]:
     """What the month lacks, as sentences: days without a roll-up, and sources a day's roll-up did not contain."""
     by_date = {p["date"]: v for p, v in days.items()}
     lacking = []
     for day in month.days:
         version = by_date.get(day.isoformat())
-        absent = [s for s in sorted(sources) if version is None or f"charges/{s}" not in version.inputs]
+        absent = [s for s in sorted(sources) if version is None or not _contains(lake, version, day, s)]
         if absent:
             lacking.append(f"{day} of {', '.join(absent)}: load it with python -m etl run --date {day}")
     return lacking
+
+
+def _contains(lake: Lake, rolled: Version, day: date, source: str) -> bool:
+    """Whether a day's roll-up names the source, or the source is rated and has nothing to add: rolled up again, the
+    same content is no new version, so the old one cannot name it."""
+    if f"charges/{source}" in rolled.inputs:
+        return True
+    charges = lake.head(Partition.of("charges", date=day, source=source))
+    return charges is not None and charges.rows == 0
 
 
 def holds(
@@ -238,6 +249,7 @@ class Statements:
         self._heads = lake.heads("statement")
         self._closings: dict[Month, dict[str, dict]] = {}
         self._days: dict[Month, dict[Partition, Version]] = {}
+        self._lacking: dict[Month, list[str]] = {}
         self._frames: dict[tuple, dict[str, pl.DataFrame]] = {}
 
     @property
@@ -261,7 +273,7 @@ class Statements:
         history = tuple(t for t in totals if t.month >= first)
         manifest, own_lines, _, versions = parts[month]
         before = parts.get(month - 1)
-        lacking = [] if manifest else missing_days(self._month_days(month), month, self.sources)
+        lacking = [] if manifest else self._missing(month)
         through = max((p["date"] for p in self._month_days(month)), default=None)
         mine = pl.col("account_id") == account_id
         return Statement(
@@ -288,6 +300,11 @@ class Statements:
             self._days[month] = self.lake.heads("daily", date=window)
         return self._days[month]
 
+    def _missing(self, month: Month) -> list[str]:
+        if month not in self._lacking:
+            self._lacking[month] = missing_days(self.lake, self._month_days(month), month, self.sources)
+        return self._lacking[month]
+
     def _month(self, account_id: str, month: Month) -> tuple[dict | None, pl.DataFrame, pl.DataFrame, list[Version]]:
         """(close manifest or None, statement lines, daily rows, versions read) of one account's month."""
         if month not in self._closings:
@@ -309,7 +326,7 @@ class Statements:
             self._closings[month] = closings(self.lake, month)
         if account_id in self._closings[month]:
             return "final"
-        return "open" if missing_days(self._month_days(month), month, self.sources) else "provisional"
+        return "open" if self._missing(month) else "provisional"
 
     def _pinned(self, reference: dict) -> Version:
         version = self.lake.version(Partition.parse(reference["partition"]), reference["seq"])

@@ -95,8 +95,8 @@ def _dags(place: Place, environment: dict[str, str]) -> None:
                     progress.update(bar, description="usage_monthly")
             progress.update(bar, completed=total, description="Airflow: done")
         if child.wait() != 0:
-            tail = log.read_text().splitlines()[-25:]
-            console.print("\n".join(tail), markup=False)
+            wrong = [line for line in log.read_text().splitlines() if re.search(r"\[error|^\w*(Error|Failed)\b|^tollbook:", line)]
+            console.print("\n".join(wrong[-8:]), markup=False)
             raise SystemExit(f"the DAGs did not succeed; the whole log is {log}")
     finally:
         if child.poll() is None:
@@ -107,10 +107,10 @@ def _dags(place: Place, environment: dict[str, str]) -> None:
 
 def _take_home(place: Place) -> None:
     """Copy what was published out of the bucket, so that it can be opened when the S3 server is gone."""
-    from etl.jobs import Jobs, open_store
+    from etl.jobs import Jobs
 
     jobs = Jobs.open()
-    store = open_store(jobs.settings.reports.store, jobs.settings.home, jobs.resolve)
+    store = jobs.open_store(jobs.settings.reports.store)
     shutil.rmtree(place.out, ignore_errors=True)
     for key in store.list(""):
         file = place.out / key

@@ -15,6 +15,7 @@ _HOMES = {
     "StoreError": "store",
     "Unknown": "store",
     "open_store": "store",
+    "open_configured": "configured",
     "ProbeReport": "probing",
     "probe": "probing",
     "DataFile": "model",

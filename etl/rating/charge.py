@@ -6,7 +6,7 @@ from datetime import date
 
 import polars as pl
 
-from etl.money import check_products, from_nanos, nanos, times
+from etl.money import LIMIT, check_products, from_nanos, nanos, times
 from etl.rating.card import FEE_KEY, PRICE_KEY, RateCard, in_force
 from etl.rating.lookup import find
 from etl.schemas import DATASETS, UNASSIGNED
@@ -94,17 +94,19 @@ def _priced(events: pl.DataFrame) -> pl.DataFrame:
     """Adds charge (Decimal, null where no price was found)."""
     is_call = pl.col("kind") == "call"
     with_units = events.with_columns(_price=nanos(pl.col("price")), _connection=nanos(pl.col("connection_fee")))
-    amounts = with_units.with_columns(
-        _amount=pl.when(is_call)
+    usage = (
+        pl.when(is_call)
         .then(times(pl.col("_price"), pl.col("quantity"), per=60))
         .otherwise(times(pl.col("_price"), pl.col("quantity")))
     )
-    checked = check_products(amounts, "_amount", "_price", "quantity")
     connection = pl.when(is_call & (pl.col("billed_seconds") > 0)).then(pl.col("_connection")).fill_null(0)
+    amount = usage + connection
+    amounts = with_units.with_columns(_amount=pl.when(amount <= LIMIT).then(amount))
+    checked = check_products(amounts, "_amount", "_price", "quantity")
     # A failed message is free unless the card has a fee for it (mission rule 7).
     free = (pl.col("line") == "failed_message") & pl.col("rate_id").is_null() & pl.col("rate_card").is_not_null()
     return checked.with_columns(
-        charge=pl.when(free).then(pl.lit(0, pl.Int64)).otherwise(pl.col("_amount") + connection).pipe(from_nanos)
+        charge=pl.when(free).then(pl.lit(0, pl.Int64)).otherwise(pl.col("_amount")).pipe(from_nanos)
     )
 
 

@@ -72,7 +72,7 @@ def check_base_url(url: str) -> str:
 class Api:
     """GET requests to one origin with one login. Safe to share between threads; close it after use.
 
-    ``stop`` ends every wait. Redirects are errors: a provider's list does not move, a man in the middle's does.
+    ``stop`` ends every wait. ``turns`` is shared by clients that together may ask ``concurrency`` things at a time. Redirects are errors: a provider's list does not move, a man in the middle's does.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Api:
         attempts: int,
         concurrency: int,
         stop: threading.Event,
+        turns: threading.Semaphore | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.base_url = base_url
@@ -92,6 +93,7 @@ class Api:
         self._timeout = timeout_seconds
         self._attempts = attempts
         self._stop = stop
+        self._turns = turns or threading.Semaphore(concurrency)
         self._not_before = 0.0
         self._lock = threading.Lock()
         self._client = httpx.Client(
@@ -185,7 +187,7 @@ class Api:
 
     def _once(self, url: str) -> tuple[int, httpx.Headers, bytes]:
         deadline = time.monotonic() + SLOWEST * self._timeout
-        with self._client.stream("GET", url) as answer:
+        with self._turns, self._client.stream("GET", url) as answer:
             if answer.is_redirect or 300 <= answer.status_code < 400:
                 return answer.status_code, answer.headers, b""
             chunks, size = [], 0

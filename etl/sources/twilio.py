@@ -91,6 +91,7 @@ class Twilio:
         self.settings = settings
         self._context = context
         self._transport = transport
+        self._turns = threading.Semaphore(settings.concurrency)  # for all days fetched at once
 
     # ----------------------------------------------------------------------------------------------------- fetch
 
@@ -246,7 +247,8 @@ class Twilio:
         settings = self.settings
         api = Api(
             settings.base_url, connection.login, connection.password, timeout_seconds=settings.timeout_seconds,
-            attempts=settings.attempts, concurrency=settings.concurrency, stop=stop, transport=self._transport,
+            attempts=settings.attempts, concurrency=settings.concurrency, stop=stop, turns=self._turns,
+            transport=self._transport,
         )  # fmt: skip
         return api, own
 

@@ -164,3 +164,15 @@ def test_audit_finds_nothing_then_finds_a_charge_that_was_lost(loaded):
     findings = audit(loaded.lake, DAYS, ["twilio"])
     assert any("1 accepted record(s) without a charge" in f for f in findings)
     assert any("lines add up" in f for f in findings)
+
+
+def test_days_loaded_at_once_share_the_provider_s_limit(jobs, provider):
+    from concurrent.futures import ThreadPoolExecutor
+
+    import httpx
+
+    httpx.delete(f"{provider.url}/_sandbox/stats")
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda day: jobs.pull(date(2026, 9, day), "twilio"), range(1, 13)))
+    stats = httpx.get(f"{provider.url}/_sandbox/stats").json()
+    assert 2 <= stats["max_concurrent"] <= 4, stats
