@@ -4,7 +4,8 @@
 Starts whenever a day of the month was loaded or corrected. Open months are stated and published again as *estimated*;
 a month whose every day is in the lake, with nothing unrated, closes account by account: final, frozen, mailed once.
 
-**The partition key is the UTC month** (`2026-10`). A run also takes care of every earlier month that is still open.
+**The partition key is the UTC month** (`2026-10`). A run also takes care of every earlier month that is
+still open, and tries an address that refused a mail again.
 
 | to do this | do that |
 | --- | --- |
@@ -45,7 +46,7 @@ from etl import nights
 def usage_monthly():
     @task(execution_timeout=timedelta(minutes=10))
     def plan() -> list[str]:
-        return nights.open_months(jobs(), run_month())
+        return nights.due_months(jobs(), run_month())
 
     @task
     def close(month: str) -> str:

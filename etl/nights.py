@@ -101,13 +101,19 @@ def check(jobs: Jobs, windows: list[str]) -> None:
         raise audit.AuditFailed(f"{len(findings)} finding(s), first: {findings[0]}")
 
 
-def open_months(jobs: Jobs, upto: Month) -> list[str]:
-    """The month of the run and every earlier one that some account has not closed yet, oldest first."""
+def due_months(jobs: Jobs, upto: Month) -> list[str]:
+    """Months that want attention, oldest first: the run's own, every earlier one that some account has not closed, and the
+    closed ones young enough to be mailed, so that a refused address is tried again the next night."""
     from etl.statement import closings
 
     accounts = set(jobs.directory.by_id)
-    earlier = [m for m in jobs.statements.months() if m < upto]
-    return [str(m) for m in earlier if accounts - set(closings(jobs.lake, m))] + [str(upto)]
+    young = timedelta(days=jobs.settings.mail.max_age_days if jobs.settings.mail else 0)
+    today = jobs.clock().astimezone(UTC).date()
+
+    def due(month: Month) -> bool:
+        return today - month.end <= young or bool(accounts - set(closings(jobs.lake, month)))
+
+    return [str(m) for m in jobs.statements.months() if m < upto and due(m)] + [str(upto)]
 
 
 def close(jobs: Jobs, month: str) -> str:

@@ -53,7 +53,8 @@ def _stack(place: Place, volume: int, today: date) -> Iterator[dict[str, str]]:
             provider = running.enter_context(launch(*flags))
         with _step("mail catcher"):
             mail = running.enter_context(mailbox(place.root / "mail"))
-        place.write(start=START.isoformat(), provider=provider.url)
+        elapsed = (datetime.now(UTC).date() - TODAY).days
+        place.write(start=START.isoformat(), provider=provider.url, mail_age=elapsed + 30)
         yield place.environment(twilio=provider.main, store=tuple(store), mail=mail)
         console.print("stopping the stack")
 
@@ -95,7 +96,11 @@ def _dags(place: Place, environment: dict[str, str]) -> None:
                     progress.update(bar, description="usage_monthly")
             progress.update(bar, completed=total, description="Airflow: done")
         if child.wait() != 0:
-            wrong = [line for line in log.read_text().splitlines() if re.search(r"\[error|^\w*(Error|Failed)\b|^tollbook:", line)]
+            wrong = [
+                line
+                for line in log.read_text().splitlines()
+                if re.search(r"\[error|^\w*(Error|Failed)\b|^tollbook:", line)
+            ]
             console.print("\n".join(wrong[-8:]), markup=False)
             raise SystemExit(f"the DAGs did not succeed; the whole log is {log}")
     finally:

@@ -43,6 +43,7 @@ connection = "store"
 connection = "mail"
 sender = "billing@example.com"
 starttls = false
+max_age_days = {mail_age}  # counted from the sandbox provider's today, not from yours
 """
 
 
@@ -72,9 +73,11 @@ class Place:
             file.write_text(secrets.token_hex(20))
         return file.read_text()
 
-    def write(self, *, start: str, provider: str) -> None:
+    def write(self, *, start: str, provider: str, mail_age: int) -> None:
         """Settings, directory and rate card for the sandbox provider at this address."""
-        text = SETTINGS.format(start=start, provider=provider, lake=LAKE_BUCKET, reports=REPORTS_BUCKET)
+        text = SETTINGS.format(
+            start=start, provider=provider, mail_age=mail_age, lake=LAKE_BUCKET, reports=REPORTS_BUCKET
+        )
         self.settings.write_text(text)
         command = [sys.executable, "-m", "sandbox", "directory", "--out", str(self.root / "directory")]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own module

@@ -203,7 +203,9 @@ class Lake:
         """
         self._admit()
         sha = sha256(data)
-        self.store.put(self._blob_key(dataset, sha, suffix, p), data)
+        key = self._blob_key(dataset, sha, suffix, p)
+        if self._digest(key) != sha:
+            self.store.put(key, data)
         return sha
 
     def get_blob(self, dataset: str, sha: str, suffix: str | None = None, *, p: Partition | None = None) -> bytes:

@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 from etl.lake.store import Conflict, NotFound, StoreError, Unknown, check_key
 
 _READS = 6
+_LONGEST_LINK = 7 * 86_400
 _LARGEST = 5 * 1024**3
 _MISSING = {"NoSuchKey", "NotFound", "404"}
 # boto3 raises the first for what it saw, lets the others escape from a body it streams
@@ -116,6 +117,13 @@ class S3Store:
 
     def create(self, key: str, data: bytes) -> None:
         self._put(key, data, IfNoneMatch="*")
+
+    def presign(self, key: str, seconds: int) -> str:
+        """A link to read one object with, good for so many seconds: ValueError beyond the 7 days that S3 allows."""
+        if not 1 <= seconds <= _LONGEST_LINK:
+            raise ValueError(f"a link lives from 1 to {_LONGEST_LINK} seconds, not {seconds}")
+        target = {"Bucket": self.bucket, "Key": self._key(key)}
+        return self._client.generate_presigned_url("get_object", Params=target, ExpiresIn=seconds)
 
     def digest(self, key: str) -> str:
         try:

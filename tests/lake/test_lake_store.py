@@ -1,6 +1,9 @@
 """The same promises from every store."""
 
 import threading
+import time
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -150,3 +153,21 @@ def test_urls(tmp_path):
             open_store(bad)
     with pytest.raises(ValueError, match="both"):
         open_store("s3://bucket/x", access_key="only")
+
+
+def test_a_signed_link_opens_one_object_until_it_expires(s3_store, server):
+    s3_store.put("acct/2026-10/index.html", b"<p>yours</p>", content_type="text/html; charset=utf-8")
+    s3_store.put("other/2026-10/index.html", b"<p>not yours</p>")
+    link = s3_store.presign("acct/2026-10/index.html", 1)
+    with urllib.request.urlopen(link) as answer:
+        assert (answer.read(), answer.headers["Content-Type"]) == (b"<p>yours</p>", "text/html; charset=utf-8")
+    for refused in (link.replace("/acct/", "/other/"), link.replace("Expires=1", "Expires=900")):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(refused)
+        assert error.value.code == 403
+    time.sleep(2.1)
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(link)
+    assert error.value.code == 403
+    with pytest.raises(ValueError, match="604800"):
+        s3_store.presign("acct/2026-10/index.html", 604_801)

@@ -36,6 +36,7 @@ url = "{reports}"
 connection = "mail"
 sender = "billing@example.com"
 starttls = false
+max_age_days = 36500
 """
 
 

@@ -1,0 +1,102 @@
+"""The command line of ``reports``: render, publish, mail.
+
+Exit codes: 0 done · 1 failed · 2 wrong use or configuration · 3 done, but something is held back (not final, refused).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = """From a statement to what people see: pages, CSV files, e-mail.
+
+Look first:  python -m reports render --month 2026-10 --out out, then open out/ACCOUNT/index.html
+
+After a month is closed:  python -m reports publish --month 2026-10, then python -m reports mail --month 2026-10
+
+See a mail before anyone gets one:  python -m reports mail --month 2026-10 --eml out/mail
+
+Figures come from the lake as they are; nothing is computed again. Months are UTC. Everything may be repeated: what is
+there already is left alone, and a recipient is mailed once. Exit codes: 0 done, 1 failed, 2 wrong use or configuration,
+3 done but something is held back.
+"""
+
+app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+MonthOption = Annotated[str, typer.Option("--month", metavar="YYYY-MM", help="The UTC month")]
+Account = Annotated[list[str] | None, typer.Option("--account", metavar="ID", help="Only this account (repeatable)")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="Settings file [default: $TOLLBOOK_CONFIG or config/tollbook.toml]"
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print each account's outcome, and the log, as JSON lines")]
+
+
+def _command(
+    verb: str, month: str, accounts: list[str] | None, config: Path | None, as_json: bool, work: Callable
+) -> None:
+    from etl.periods import Month
+
+    try:
+        wanted = Month.parse(month)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--month") from None
+    from reports import console
+
+    raise typer.Exit(console.run(verb, config, accounts, as_json, lambda reports: work(reports, wanted)))
+
+
+@app.command()
+def render(
+    month: MonthOption,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write into; made if it is not there")],
+    account: Account = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Write pages and CSV files into a folder. They open from disk, and nothing is published."""
+    _command("render", month, account, config, json, lambda reports, m: reports.render(m, out, account))
+
+
+@app.command()
+def publish(month: MonthOption, account: Account = None, config: Config = None, json: Json = False) -> None:
+    """Put pages and CSV files into the reports store, as estimated until the month is closed.
+
+    A final revision is written once and never again; the month's own page follows what is current.
+    """
+    _command("publish", month, account, config, json, lambda reports, m: reports.publish(m, account))
+
+
+@app.command()
+def mail(
+    month: MonthOption,
+    account: Account = None,
+    preview: Annotated[
+        str | None,
+        typer.Option(
+            "--preview", metavar="ADDRESS", help="Send copies to this address instead, of months in any state"
+        ),
+    ] = None,
+    eml: Annotated[
+        Path | None, typer.Option("--eml", metavar="DIR", help="Write .eml files into a folder instead of sending")
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Send final statements to each account's recipients, each once, however often this runs.
+
+    A statement that is not final or not published is held back (exit code 3); so is one whose recipient the mail server
+    refuses, which is tried again by the next run.
+    """
+
+    def work(reports, m):
+        if preview or eml:
+            return reports.preview(m, account, to=preview, folder=eml)
+        return reports.mail(m, account)
+
+    _command("mail", month, account, config, json, work)

@@ -1,0 +1,303 @@
+"""The verbs: render, publish, mail. What the DAGs and the command line call.
+
+They take the figures as `etl.statement.Statements` gives them and never compute one. One account's trouble stops no
+other: every verb does all it can, then reports each account's outcome.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from etl.periods import Month
+from etl.settings import ConfigurationError, Resolver, Settings
+
+if TYPE_CHECKING:
+    from etl.lake import Lake, Store
+    from etl.statement import Statement, Statements
+    from reports.publish import Publisher
+
+log = logging.getLogger("tollbook")
+
+NEIGHBOURS = 12
+"""Published months whose menus follow when a month appears or changes its state."""
+
+# polars, jinja2 and boto3 are imported where they are used: a DAG file and --help import this module.
+
+
+class Jobs(Protocol):
+    """What the verbs stand on; `etl.jobs.Jobs` is one."""
+
+    settings: Settings
+    resolve: Resolver
+    clock: Callable[[], datetime]
+
+    @property
+    def lake(self) -> Lake: ...
+
+    @property
+    def statements(self) -> Statements: ...
+
+
+class Failed(Exception):
+    """At least one account could not be served. The text names each."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verb did for one account. ``held`` says in sentences what it held back, ``error`` what went wrong."""
+
+    verb: str
+    account_id: str
+    month: str
+    state: str = ""
+    revision: int = 0
+    where: str = ""
+    done: int = 0
+    unchanged: int = 0
+    held: tuple[str, ...] = ()
+    error: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "held": list(self.held)}
+
+
+# ------------------------------------------------------------------------------------------------ verbs of a DAG
+
+
+def publish_month(jobs: Jobs, month: str) -> str:
+    """Publish every account's statement of the month. Returns the month; raises `Failed` after trying all."""
+    _finish(Reports(jobs).publish(Month.parse(month)))
+    return month
+
+
+def mail_month(jobs: Jobs, month: str) -> str:
+    """Mail the final statements of the month that were not mailed yet. Does nothing without a [mail] section.
+
+    Raises `Failed` when a recipient was refused too: a task's retries then try that one again, and no other.
+    """
+    if jobs.settings.mail is None:
+        log.info("no [mail] section: nothing is mailed")
+        return month
+    _finish(Reports(jobs).mail(Month.parse(month)))
+    return month
+
+
+def _finish(outcomes: Iterable[Outcome]) -> None:
+    failed = []
+    for one in outcomes:
+        if one.error:
+            log.error("%s %s %s: %s", one.verb, one.account_id, one.month, one.error)
+            failed.append(f"{one.account_id}: {one.error}")
+            continue
+        log.info("%s %s %s: %d done, %d unchanged", one.verb, one.account_id, one.month, one.done, one.unchanged)
+        for sentence in one.held:
+            log.warning("%s: %s", one.account_id, sentence)
+        failed += [f"{one.account_id}: {sentence}" for sentence in one.details.get("refused", ())]
+    if failed:
+        raise Failed(f"{len(failed)} problem(s): " + "; ".join(failed[:5]))
+
+
+# ------------------------------------------------------------------------------------------------ verbs
+
+
+class Reports:
+    """The verbs, bound to one configuration."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs = jobs
+        self.settings = jobs.settings
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        from etl.lake import open_configured
+        from reports.publish import Publisher
+
+        store = open_configured(self.settings.reports.store, self.settings.home, self.jobs.resolve)
+        return Publisher(store, self.settings.reports, self._today)
+
+    def accounts(self, chosen: Iterable[str] | None = None) -> list[str]:
+        """Ids of the chosen accounts, or of all. ConfigurationError for one that is not in the directory."""
+        known = [account.account_id for account in self.jobs.statements.accounts]
+        chosen = list(dict.fromkeys(chosen or known))
+        if unknown := set(chosen) - set(known):
+            raise ConfigurationError(
+                f"unknown account {', '.join(sorted(unknown))}: accounts.csv has {', '.join(known)}"
+            )
+        return chosen
+
+    def render(self, month: Month, out: Path, accounts: Iterable[str] | None = None) -> Iterator[Outcome]:
+        """Write pages and files into a folder, with links that work from disk. Touches no bucket."""
+        from reports.publish import Publisher
+
+        yield from self._publish("render", Publisher(_local(out), _unlinked(self.settings.reports)), month, accounts)
+
+    def publish(self, month: Month, accounts: Iterable[str] | None = None) -> Iterator[Outcome]:
+        """Put pages and files into the reports store."""
+        yield from self._publish("publish", self.publisher, month, accounts)
+
+    def mail(self, month: Month, accounts: Iterable[str] | None = None) -> Iterator[Outcome]:
+        """Send each account's final statement to its recipients, each once."""
+        from reports.outbox import Outbox
+        from reports.smtp import Server
+
+        settings = self._mail_settings()
+        outbox = Outbox(self.jobs.lake)
+        with Server(self.jobs.resolve(settings.connection), starttls=settings.starttls) as server:
+            for account_id in self.accounts(accounts):
+                yield self._guarded("mail", account_id, month, lambda a: self._mail(a, month, outbox, server))
+
+    def preview(
+        self, month: Month, accounts: Iterable[str] | None = None, *, to: str | None = None, folder: Path | None = None
+    ) -> Iterator[Outcome]:
+        """Copies of the mails, of months in any state: sent to one address, or written into a folder as .eml. Leaves no
+        trace in the outbox."""
+        from reports.mail import check_address
+        from reports.smtp import Server
+
+        settings = self._mail_settings()
+        if to:
+            check_address(to)
+        server = Server(self.jobs.resolve(settings.connection), starttls=settings.starttls) if to else None
+        with server or nullcontext():
+            for account_id in self.accounts(accounts):
+                yield self._guarded("preview", account_id, month, lambda a: self._preview(a, month, to, folder, server))
+
+    # -------------------------------------------------------------------------------------------- one account
+
+    def _publish(
+        self, verb: str, publisher: Publisher, month: Month, accounts: Iterable[str] | None
+    ) -> Iterator[Outcome]:
+        def work(account_id: str) -> Outcome:
+            known = {s.month: (s.state, s.revision) for s in publisher.shelf(account_id)}
+            done = publisher.publish(self._statement(account_id, month))
+            written, kept = done.written, done.kept
+            if not done.held and known.get(month) != (done.state, done.revision):
+                # the menus of the account's other months name this one
+                for other in sorted(known.keys() - {month})[-NEIGHBOURS:]:
+                    again = publisher.publish(self._statement(account_id, other))
+                    written, kept = written + again.written, kept + again.kept
+            return Outcome(verb, account_id, str(month), done.state, done.revision, done.page, written, kept, done.held)
+
+        for account_id in self.accounts(accounts):
+            yield self._guarded(verb, account_id, month, work)
+
+    def _mail(self, account_id: str, month: Month, outbox, server) -> Outcome:
+        from reports.mail import NotSendable, compose
+        from reports.model import build
+        from reports.outbox import Entry
+        from reports.smtp import Refused
+
+        statement = self._statement(account_id, month)
+        page = build(statement)
+        settings = self._mail_settings()
+
+        def outcome(**more) -> Outcome:
+            return Outcome("mail", account_id, str(month), page.state, page.revision, **more)
+
+        if not page.final:
+            return outcome(held=(f"{month} is {page.state}: only a final statement is mailed",))
+        age = (self._today() - month.end).days
+        if age > settings.max_age_days:
+            log.info("%s %s ended %d days ago: published, not mailed", account_id, month, age)
+            return outcome(details={"too_old": age})
+        if not self.publisher.is_published(page):
+            return outcome(
+                held=(f"{month} revision {page.revision} is not published: run python -m reports publish first",)
+            )
+        links, held, sent, already = self.publisher.mail_links(page), [], 0, 0
+        recipients = _distinct(statement.account.email_to)
+        if not recipients:
+            held.append("accounts.csv names no e-mail address")
+        for recipient in recipients:
+            entry = Entry(month, account_id, page.revision, recipient)
+            if outbox.sent(entry):
+                already += 1
+                continue
+            try:
+                message = compose(page, recipient, settings, links, contact=self.settings.reports.contact)
+                outbox.intend(entry, message["Message-ID"])
+                server.send(message, settings.sender, recipient)
+            except (NotSendable, Refused) as error:
+                held.append(f"not mailed to {_hidden(recipient)}: {error}")
+                continue
+            outbox.confirm(entry, message["Message-ID"])
+            sent += 1
+        details = {"refused": held} if recipients and held else {}
+        return outcome(done=sent, unchanged=already, held=tuple(held), details=details)
+
+    def _preview(self, account_id: str, month: Month, to: str | None, folder: Path | None, server) -> Outcome:
+        from reports.mail import compose
+        from reports.model import build
+
+        statement = self._statement(account_id, month)
+        page = build(statement)
+        settings, links = self._mail_settings(), self.publisher.mail_links(page)
+        written = 0
+        for recipient in [to] if to else _distinct(statement.account.email_to):
+            message = compose(page, recipient, settings, links, contact=self.settings.reports.contact, preview=bool(to))
+            if folder:
+                folder.mkdir(parents=True, exist_ok=True)
+                name = f"{account_id}_{month}_{written + 1}.eml"
+                (folder / name).write_bytes(message.as_bytes())
+            else:
+                server.send(message, settings.sender, recipient)
+            written += 1
+        return Outcome("preview", account_id, str(month), page.state, page.revision, str(folder or to), written)
+
+    def _guarded(self, verb: str, account_id: str, month: Month, work: Callable[[str], Outcome]) -> Outcome:
+        """The outcome of one account; an error becomes part of it, a wrong configuration does not."""
+        from etl.lake import StoreError
+        from reports.model import DoesNotAddUp
+        from reports.publish import Changed
+        from reports.smtp import Refused, Unavailable
+
+        try:
+            return work(account_id)
+        except ConfigurationError:
+            raise
+        except (DoesNotAddUp, Changed, StoreError, Refused, Unavailable, LookupError, ValueError, OSError) as error:
+            return Outcome(verb, account_id, str(month), error=str(error) or type(error).__name__)
+
+    def _statement(self, account_id: str, month: Month) -> Statement:
+        return self.jobs.statements.load(account_id, month)
+
+    def _mail_settings(self):
+        if self.settings.mail is None:
+            raise ConfigurationError("nothing can be mailed: the settings have no [mail] section")
+        return self.settings.mail
+
+    def _today(self) -> date:
+        return self.jobs.clock().astimezone(UTC).date()
+
+
+# ------------------------------------------------------------------------------------------------ stores
+
+
+def _local(folder: Path) -> Store:
+    from etl.lake import open_store as open_
+
+    return open_(folder.resolve())
+
+
+def _unlinked(settings):
+    """The same report settings for a folder on disk: links are relative there."""
+    return settings.model_copy(update={"links": "relative"})
+
+
+def _distinct(addresses: Iterable[str]) -> list[str]:
+    """Each address once, in order; upper and lower case are the same address."""
+    return list({address.strip().lower(): address.strip() for address in addresses}.values())
+
+
+def _hidden(address: str) -> str:
+    """An address as logs may show it: ``l…@example.com``."""
+    name, _, domain = address.partition("@")
+    return f"{name[:1]}…@{domain}"

@@ -1,0 +1,199 @@
+"""The statement as an e-mail: one message per recipient, HTML and a text part written for reading.
+
+The same statement, recipient and settings give the same bytes: the Date is when the month was closed, the Message-ID
+names account, month and revision, the MIME boundary follows from both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import textwrap
+from datetime import UTC, datetime, time, timedelta
+from email.errors import HeaderParseError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import EmailPolicy
+from email.utils import format_datetime
+from functools import lru_cache
+from urllib.parse import quote
+
+from etl.periods import Month
+from etl.settings import MailSettings
+from reports import words
+from reports.formats import Formats, month_year
+from reports.links import PAGE, Links
+from reports.model import Page
+from reports.pages import environment, text_environment
+
+HTML_LIMIT = 80_000
+"""Bytes of HTML; well below the 102 kB at which Gmail cuts a message off."""
+WIDTH = 72
+_ADDRESS = re.compile(r"\A[^\s<>@,;:()\[\]\\\"]{1,64}@[A-Za-z0-9.-]{1,255}\Z")
+_VERBATIM = {"message-id", "in-reply-to", "references", "list-id", "list-unsubscribe"}
+
+
+class _Policy(EmailPolicy):
+    """SMTP's policy, but addresses and ids stay on one line: folded, a long one would come out as encoded words, which
+    no mail client follows."""
+
+    def fold(self, name: str, value: str) -> str:
+        return f"{name}: {value}{self.linesep}" if name.lower() in _VERBATIM else super().fold(name, value)
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        if name.lower() in _VERBATIM:
+            return self.fold(name, value).encode("ascii")
+        return super().fold_binary(name, value)
+
+
+_POLICY = _Policy(linesep="\r\n")
+
+
+class NotSendable(ValueError):
+    """An address or header that no message is built from."""
+
+
+def compose(
+    page: Page,
+    recipient: str,
+    settings: MailSettings,
+    links: Links,
+    *,
+    contact: str | None = None,
+    preview: bool = False,
+) -> EmailMessage:
+    """The message for one recipient. NotSendable for an address or name that would not stay inside its header."""
+    f = Formats(page.locale, page.currency)
+    unsubscribe = (settings.unsubscribe_url or "").replace("{account}", quote(page.account_id)) or None
+    report = links.file(PAGE)
+    values = {
+        "page": page,
+        "f": f,
+        "subject": subject(page, f, settings, preview=preview),
+        "report": report,
+        "folder": links.folder,
+        "downloads": [(n, links.file(n)) for n in ("usage_daily.csv", "charges.csv", "usage_by_owner.csv")],
+        "expires": links.expires,
+        "unsubscribe": unsubscribe,
+        "contact": contact,
+        "notes": words.notes(page, f),
+        "longest": max((row.usage.segments for row in page.history), default=0),
+    }
+    message = EmailMessage(policy=_POLICY)
+    try:
+        _head(message, page, recipient, settings, values["subject"], unsubscribe, preview)
+    except (ValueError, IndexError, HeaderParseError) as error:
+        raise NotSendable(f"no message to {recipient!r}: {error}") from None
+    html = _html(values)
+    if len(html.encode()) > HTML_LIMIT:
+        raise NotSendable(f"the message has {len(html.encode())} bytes of HTML, more than {HTML_LIMIT}")
+    message.set_content(_text(values), cte="quoted-printable")
+    message.add_alternative(html, subtype="html", cte="quoted-printable")
+    identity = hashlib.sha256(message["Message-ID"].encode()).hexdigest()
+    message.set_boundary(f"=_tollbook_{identity[:32]}")
+    return message
+
+
+def subject(page: Page, f: Formats, settings: MailSettings, *, preview: bool = False) -> str:
+    name = month_year(page.month).replace("\u00a0", " ")
+    said = f"{page.account_name}: {f.money(page.total.now)} for {name}" if settings.amount_in_subject else (
+        f"{page.account_name}: statement for {name}"
+    )  # fmt: skip
+    if page.state != "final":
+        said += f" ({words.STATES[page.state].lower()})"
+    if page.revision > 1:
+        said = f"Corrected: {said}"
+    return f"Preview: {said}" if preview else said
+
+
+def message_id(account_id: str, month: Month, revision: int, sender: str) -> str:
+    """The same for every attempt and recipient, so that a mailbox can tell a repeat."""
+    return f"<usage.{account_id}.{month}.r{revision}@{sender.rpartition('@')[2]}>"
+
+
+def check_address(address: str) -> str:
+    """The address, or NotSendable: one address, nothing a header would be split by."""
+    if not _ADDRESS.match(address):
+        raise NotSendable(f"{address!r} is not one e-mail address")
+    return address
+
+
+def _head(
+    message: EmailMessage, page: Page, recipient: str, settings: MailSettings, title: str, unsubscribe: str | None,
+    preview: bool,
+) -> None:  # fmt: skip
+    domain = settings.sender.rpartition("@")[2]
+    for text in (title, settings.sender_name):
+        if re.search(r"[\x00-\x1f\x7f]", text):
+            raise NotSendable(f"a control character in {text!r} would end the header")
+    message["From"] = Address(settings.sender_name, addr_spec=check_address(settings.sender))
+    message["To"] = Address(addr_spec=check_address(recipient))
+    if settings.reply_to:
+        message["Reply-To"] = Address(addr_spec=check_address(settings.reply_to))
+    message["Subject"] = title
+    message["Date"] = format_datetime(_dated(page))
+    mine = message_id(page.account_id, page.month, page.revision, settings.sender)
+    if preview:
+        mine = mine.replace("<usage.", "<preview.")
+    message["Message-ID"] = mine
+    if page.revision > 1 and not preview:
+        first = message_id(page.account_id, page.month, 1, settings.sender)
+        message["In-Reply-To"] = first
+        message["References"] = first
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    message["List-Id"] = f"<{page.account_id.lower()}.usage.{domain}>"
+    message["Content-Language"] = "en"
+    if unsubscribe:
+        if not re.fullmatch(r"https://[!-~]+", unsubscribe) or set(unsubscribe) & set("<>,"):
+            raise NotSendable(f"mail.unsubscribe_url must be an https address, not {unsubscribe!r}")
+        by_mail = f", <mailto:{settings.reply_to}?subject=unsubscribe>" if settings.reply_to else ""
+        message["List-Unsubscribe"] = f"<{unsubscribe}>{by_mail}"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+
+
+def _dated(page: Page) -> datetime:
+    """When the month was closed; of an open one, the end of the last day in it."""
+    if page.closed_at:
+        return page.closed_at
+    day = page.through or page.month.first
+    return datetime.combine(day + timedelta(days=1), time(), UTC)
+
+
+def _html(values: dict) -> str:
+    text = (
+        environment()
+        .get_template("mail.html.j2")
+        .render(preheader=words.plain(words.headline(values["page"], values["f"])), **values)
+    )
+    text = "\n".join(line.strip() for line in text.split("\n") if line.strip())
+    return _inliner().inline(text)
+
+
+def _text(values: dict) -> str:
+    lead = textwrap.wrap(words.plain(words.headline(values["page"], values["f"])), WIDTH, break_on_hyphens=False)
+    text = text_environment().get_template("mail.txt.j2").render(lead=lead, pad=_left, rpad=_right, **values)
+    lines = []
+    for line in text.replace("\u00a0", " ").split("\n"):
+        line = line.rstrip()
+        hang = "  " if line.startswith("* ") else ""
+        sentence = len(line) > WIDTH and "://" not in line
+        lines += textwrap.wrap(line, WIDTH, subsequent_indent=hang, break_on_hyphens=False) if sentence else [line]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
+
+
+def _left(text: str, width: int) -> str:
+    return text.ljust(width - 1) + " "
+
+
+def _right(text: str, width: int) -> str:
+    return text.rjust(width)
+
+
+@lru_cache(maxsize=1)
+def _inliner():
+    import css_inline
+
+    return css_inline.CSSInliner(
+        keep_style_tags=False, load_remote_stylesheets=False, minify_css=True, remove_inlined_selectors=False
+    )

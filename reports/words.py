@@ -1,0 +1,327 @@
+"""The sentences of a statement. Each says what the figures show and nothing that is not in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+
+from etl.money import minor_digits
+from reports.formats import Formats, day_long, day_short, moment, month_name, month_short, month_year, weekday
+from reports.model import Change, ChargeRow, Page
+
+STATES = {"open": "Estimated", "provisional": "Provisional", "final": "Final"}
+
+
+@dataclass(frozen=True)
+class Words:
+    """A piece of a sentence; ``strong`` for the figures in it."""
+
+    text: str
+    strong: bool = False
+
+
+def plain(words: list[Words]) -> str:
+    return "".join(w.text for w in words)
+
+
+def headline(page: Page, f: Formats) -> list[Words]:
+    """The answer in one or two sentences: the amount, against which month, and what moved it."""
+    name, total = month_name(page.month), page.total.now
+    amount = Words(f.money(abs(total)), strong=True)
+    no_usage = not page.charges or (total == 0 and page.usage.messages == 0 and page.usage.calls == 0)
+    if page.state == "open":
+        until = f" through {day_short(page.through)}" if page.through else ""
+        said = [Words(f"{name} is estimated at "), Words(f.money(total), strong=True), Words(f" so far{until}.")]
+        if page.through is None:
+            said = [Words(f"No day of {name} is loaded yet.")]
+        if page.total.before is not None:
+            said.append(Words(f" All of {month_name(page.month - 1)} came to {f.money(page.total.before)}."))
+        return said
+    if no_usage:
+        said = [Words(f"No usage and no charges in {name}.")]
+        if page.total.before:
+            said.append(Words(f" {month_name(page.month - 1)} came to {f.money(page.total.before)}."))
+        return said
+    would = "will be charged" if page.state == "provisional" else "were charged"
+    if total < 0:
+        said = [Words(f"{name} ends with a credit of "), amount, Words(" in your favor")]
+    else:
+        said = [Words(f"You {would} "), amount, Words(f" for {name}")]
+    if page.total.before is None:
+        said.append(Words(", the first month of this account."))
+    else:
+        said += _against(page.total, month_name(page.month - 1), f)
+    said += _driver(page, f)
+    if page.state == "provisional":
+        said.append(Words(" Figures may still change until the month is closed."))
+    return said
+
+
+def _against(change: Change, name: str, f: Formats) -> list[Words]:
+    if change.difference == 0:
+        return [Words(f", the same as {name}.")]
+    more = "more" if change.difference > 0 else "less"
+    percent = f" ({f.percent(change.percent)})" if change.percent is not None else ""
+    said = [Words(", "), Words(f.money(abs(change.difference)), strong=True), Words(f"{percent} {more} than {name}.")]
+    if change.before < 0 or change.now < 0:
+        said.append(Words(f" {name} came to {f.money(change.before)}."))
+    return said
+
+
+def _driver(page: Page, f: Formats) -> list[Words]:
+    row = page.driver
+    if row is None:
+        return []
+    up = page.total.difference > 0
+    moved, whole = abs(row.change.difference), abs(page.total.difference)
+    amount, what = f.money(moved), in_words(page, row)
+    if moved > whole:
+        other, verb = ("less", "more") if up else ("more", "less")
+        return [Words(f" {what} cost {amount} {verb}, everything else together {f.money(moved - whole)} {other}.")]
+    part = "All" if moved == whole else "Most" if moved * 2 >= whole else "The largest part"
+    return [Words(f" {part} of the {'rise' if up else 'fall'} is {_lower(what)}: {amount} {'more' if up else 'less'}.")]
+
+
+def in_words(page: Page, row: ChargeRow) -> str:
+    """A part with its group, in words: ``Outbound calls``, ``Texts sent``, ``SMS carrier fees, registered``."""
+    group = next((g for g in page.charges if row in g.parts), None)
+    if group is None:
+        return row.label
+    line = group.key[0]
+    if line == "carrier_fee":
+        return f"{group.label} ({row.label})"
+    if line == "text":
+        return f"{group.label} {row.label.lower()}" if row.label in ("Sent", "Received") else row.label
+    return f"{row.label} {_lower(group.label)}"
+
+
+def _lower(text: str) -> str:
+    """Lower-case first letter, unless the word is an abbreviation."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
+# ------------------------------------------------------------------------------------------------ changes
+
+
+def change(c: Change, f: Formats, unit: str = "money") -> str:
+    """``11.9%``, ``new``, ``no change``, a difference where a percentage misleads, or nothing."""
+    kind = c.kind
+    if kind in ("none", "new"):
+        return "" if kind == "none" else "new"
+    if kind == "same":
+        return "no change"
+    if c.percent is not None:
+        return f.percent(c.percent)
+    return f.money(abs(c.difference)) if unit == "money" else f.quantity(abs(c.difference))
+
+
+def arrow(c: Change) -> str:
+    up = "" if c.now < 0 and c.kind == "new" else "▲"
+    return {"up": up, "new": up, "down": "▼"}.get(c.kind, "")
+
+
+def spoken(c: Change) -> str:
+    """What the arrow means, for those who do not see it."""
+    return {"up": "up", "new": "up,", "down": "down"}.get(c.kind, "")
+
+
+def against(page: Page) -> str:
+    """Heading of the columns that compare."""
+    return f"vs {month_short(page.month - 1)}" if page.compared else f"All of {month_short(page.month - 1)}"
+
+
+def value(number: Decimal, unit: str, f: Formats) -> str:
+    return {"money": f.money, "count": f.count, "quantity": f.quantity}[unit](number)
+
+
+# ------------------------------------------------------------------------------------------------ header
+
+
+def period(page: Page) -> str:
+    first, last = page.month.first, page.month.days[-1]
+    return f"Usage and charges, {day_long(first)} – {last.day}, {page.month.year} (UTC)"
+
+
+def standing(page: Page) -> str:
+    """Open, provisional or final, and since when."""
+    if page.final:
+        return f"Final, closed {moment(page.closed_at)}" if page.closed_at else "Final"
+    if page.state == "provisional":
+        return "Provisional, not closed yet"
+    return f"Estimated, through {day_long(page.through)}" if page.through else "Estimated, nothing loaded yet"
+
+
+def identity(page: Page) -> str:
+    return f"Statement {page.statement_id}" + (f", revision {page.revision}" if page.revision else "")
+
+
+# ------------------------------------------------------------------------------------------------ sections
+
+
+def charges_lead(page: Page, f: Formats) -> str:
+    rows = [r for r in page.charges if r.amount]
+    total = page.total.now
+    if not rows:
+        return "Nothing was charged."
+    if total <= 0 or any(r.amount < 0 for r in rows):
+        return "Each line is rounded once. The lines add up to the total."
+    rows.sort(key=lambda r: -r.amount)
+    if len(rows) == 1:
+        return (
+            f"{rows[0].label} are the whole of it." if rows[0].label.endswith("s") else f"All of it is {rows[0].label}."
+        )
+    one, two = rows[:2]
+    share = f.percent(((one.amount + two.amount) / total * 100).quantize(Decimal("0.1"), ROUND_HALF_UP))
+    together = "all" if len(rows) == 2 else share
+    return f"{one.label} and {_lower(two.label)} are {together} of the total."
+
+
+def history_lead(page: Page, f: Formats) -> str:
+    if len(page.history) < 2:
+        return "This is the account’s first month. Earlier months will appear here as they pass."
+    name, now = month_name(page.month), page.usage.segments
+    others = [r.usage.segments for r in page.history if r.month != page.month]
+    if page.state == "open":
+        return f"{name} is not over: its bar grows until the last day is in."
+    span = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}[len(page.history)]
+    mean = (Decimal(sum(others)) / len(others)).quantize(Decimal(1), ROUND_HALF_UP)
+    usual = f" The months before averaged {f.count(mean)}."
+    if not now and not any(others):
+        return "No texts in these months."
+    if len(others) == 1:
+        return f"{name} had {f.count(now)} segments, {month_name(page.history[0].month)} {f.count(others[0])}."
+    if now > max(others):
+        return f"{name} has the most segments of the {span} months.{usual}"
+    if now < min(others):
+        return f"{name} has the fewest segments of the {span} months.{usual}"
+    return f"{name} had {f.count(now)} segments.{usual}"
+
+
+def days_lead(page: Page, f: Formats) -> str:
+    known = [row for row in page.days if row.usage]
+    busy = [row for row in known if row.usage.segments]
+    if not busy:
+        return "No texts on any day of the month."
+    top = max(busy, key=lambda r: r.usage.segments)
+    said = f"The busiest day was {weekday(top.day)}, {day_long(top.day)}, with {f.count(top.usage.segments)} segments"
+    if page.peak:
+        said += f"; a typical {weekday(top.day)} has {f.count(page.peak.typical)}"
+    quiet = len(known) - len(busy)
+    return f"{said}. {quiet} {'day' if quiet == 1 else 'days'} had none." if quiet else f"{said}."
+
+
+def peak(page: Page, f: Formats) -> tuple[str, str]:
+    """The annotation of the odd day, and a brief one for narrow screens."""
+    p = page.peak
+    times = f.quantity(p.times)
+    return f"{day_short(p.day)}: {times} times a typical {weekday(p.day)}", f"{day_short(p.day)}: {times}×"
+
+
+def people_lead(page: Page, f: Formats) -> str:
+    total = page.usage.segments
+    each = "Each message counts once, for the member or the shared inbox that handled it."
+    if not total:
+        return each
+    share = Decimal(page.inboxes.total.usage.segments) / total * 100
+    said = f"Shared inboxes carried {f.percent(share.quantize(Decimal('0.1'), ROUND_HALF_UP))} of all segments"
+    before = page.before
+    if page.compared and before and before.usage.segments:
+        was = Decimal(page.inboxes.total.change.before) / before.usage.segments * 100
+        if round(was, 1) != round(share, 1):
+            said += f", {'up' if share > was else 'down'} from {f.percent(was.quantize(Decimal('0.1'), ROUND_HALF_UP))}"
+            said += f" in {month_name(page.month - 1)}"
+    return f"{said}. {each}"
+
+
+def notes(page: Page, f: Formats) -> list[tuple[str, str]]:
+    """What a reader must know about the month's figures: (tag, sentence). Empty when there is nothing to say."""
+    q, said = page.quality, []
+    gaps = [d for d in q.missing if page.through and d <= page.through]
+    if gaps:
+        days = ", ".join(day_short(d) for d in gaps[:6]) + (f" and {len(gaps) - 6} more" if len(gaps) > 6 else "")
+        said.append(
+            ("Incomplete", f"The records of {days} are not complete yet. The figures will rise when they are in.")
+        )
+    for sentence in q.other:
+        said.append(("Held", sentence))
+    if q.unrated:
+        records = "record has" if q.unrated == 1 else "records have"
+        said.append(
+            ("No price", f"{f.count(q.unrated)} {records} no price yet and no amount in the total. "
+                         "The month cannot close before that is settled.")
+        )  # fmt: skip
+    if q.segments_differ:
+        n = q.segments_differ
+        texts = "1 text" if n == 1 else f"{f.count(n)} texts"
+        said.append(
+            ("Counts", f"For {texts} the provider counts other segments than we do. The provider’s count is billed.")
+        )
+    if q.vanished:
+        n = q.vanished
+        listed = "1 record is" if n == 1 else f"{f.count(n)} records are"
+        said.append(("Records", f"{listed} no longer listed by the provider. What was used stays billed."))
+    if q.unpriced and not page.final:
+        share = f.percent(Decimal(q.unpriced) / q.records * 100) if q.records else ""
+        said.append(
+            ("Pending", f"The provider has not confirmed its own price for {f.count(q.unpriced)} of {f.count(q.records)} "
+                        f"records ({share}). Your charges come from your rate card and do not depend on it.")
+        )  # fmt: skip
+    if page.rounding:
+        said.append(
+            (
+                "Rounding",
+                f"Lines are rounded one by one. The difference of {f.money(page.rounding)} is a line of its own.",
+            )
+        )
+    return said
+
+
+def explanations(page: Page) -> list[tuple[str, str]]:
+    """The terms of the page, only those that appear on it."""
+    lines = {row.key[0] for row in page.charges}
+    said = [
+        ("Month and day", "Months and days are cut in UTC. A call belongs to the day it was dialled on, also when it ends after midnight."),
+        ("Segment", "A text of up to 160 GSM-7 characters, or 70 characters when it holds emoji or other Unicode, is one segment. "
+                    "Longer texts are split into segments of 153 or 67 characters. SMS is billed per segment, MMS per message."),
+    ]  # fmt: skip
+    if lines & {"call", "campaign_call"}:
+        said.append(
+            (
+                "Call minute",
+                "Each call is rounded up on its own by the rate card’s increments; minutes are the rounded seconds divided by 60.",
+            )
+        )
+    if "carrier_fee" in lines:
+        said.append(
+            (
+                "Carrier fee",
+                "Set by the recipient’s carrier, by type of message and by whether the sending number is registered. Charged beside the text’s own price.",
+            )
+        )
+    if "recording_storage" in lines:
+        said.append(
+            ("Recording storage", "The minutes of each stored recording, rounded up, for every month it is kept.")
+        )
+    said += [
+        ("Average price", "The charge divided by the quantity. Shown for comparison, never used to compute a charge."),
+        ("Rounding", f"Each charge line is computed exactly and rounded once, half up, to {_minor(page)}. The total adds the rounded lines."),
+        ("Change", "Compares with the whole month before. “New” means there was none then; less than 0.05% is no change."),
+        ("Estimated", "Until a month is closed its figures are estimates. A final statement is never changed; what arrives later is a correction in a later month."),
+    ]  # fmt: skip
+    return said
+
+
+def _minor(page: Page) -> str:
+    digits = minor_digits(page.currency)
+    if page.currency in ("USD", "EUR", "CAD", "AUD"):
+        return "the cent"
+    return f"{digits} decimals of {page.currency}" if digits else f"whole {page.currency}"
+
+
+def title(page: Page) -> str:
+    return f"{page.account_name}, {month_year(page.month)}".replace("\u00a0", " ")
+
+
+def total_label(page: Page) -> str:
+    name = month_year(page.month)
+    return f"Total for {name}" if page.state != "open" else f"Estimated total for {name}"

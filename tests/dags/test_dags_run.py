@@ -1,0 +1,82 @@
+"""Whole DAG runs, in this process, on the real DAG files: from the provider's API to the mail."""
+
+from __future__ import annotations
+
+import email
+import os
+from email import policy
+
+import pytest
+
+from etl.jobs import Jobs
+from etl.periods import Month
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    def start(dag_id: str, **conf):
+        from airflow.dag_processing.dagbag import DagBag
+
+        dag = DagBag().dags[dag_id]
+        for one in dag.tasks:
+            one.retries = 0
+        return dag.test(run_conf=conf, logical_date=None)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def october(run) -> Jobs:
+    """October, loaded by the night that reads the whole month before again, and closed by the run that follows."""
+    assert run("usage_daily", day="2026-11-02", lookback_days=2).state == "success"
+    assert run("usage_monthly", month="2026-11").state == "success"
+    return Jobs.open()
+
+
+def test_the_month_is_final_for_every_account(october):
+    for account in october.directory.accounts:
+        statement = october.statements.load(account.account_id, Month(2026, 10))
+        assert (statement.state, statement.revision) == ("final", 1)
+        assert statement.total > 0
+
+
+def test_the_running_month_is_published_as_an_estimate_and_mailed_to_nobody(october, place, postbox):
+    page = (place / "published" / "acct_harbor" / "2026-11" / "index.html").read_text()
+    assert "estimated" in page.lower()
+    assert [m for m in postbox[0].glob("*2026-11*.eml")] == []
+
+
+def test_everybody_gets_the_month_once(october, run, postbox, place):
+    folder, _ = postbox
+    mails = [email.message_from_bytes(f.read_bytes(), policy=policy.default) for f in sorted(folder.glob("*2026-10*.eml"))]
+    assert sorted(m["To"].addresses[0].addr_spec for m in mails) == sorted(
+        a for account in october.directory.accounts for a in account.email_to
+    )
+    statement = october.statements.load("acct_harbor", Month(2026, 10))
+    mine = next(m for m in mails if "harbor" in m["Message-ID"])
+    assert f"{statement.total:,.2f}" in mine.get_body(("plain",)).get_content()
+    before = {f.name: f.stat().st_mtime_ns for f in folder.iterdir()}
+    assert run("usage_monthly", month="2026-11").state == "success"
+    assert {f.name: f.stat().st_mtime_ns for f in folder.iterdir()} == before
+
+
+def test_a_second_night_writes_nothing(october, run, place):
+    lake = place / "lake"
+
+    def tree():
+        return {p: p.stat().st_mtime_ns for p in lake.rglob("*") if p.is_file()}
+
+    before = tree()
+    assert run("usage_daily", day="2026-11-02", lookback_days=2).state == "success"
+    after = tree()
+    assert sorted(p.name for p in after.keys() | before.keys() if after.get(p) != before.get(p)) == []
+
+
+def test_a_run_without_a_day_is_refused_at_once(run):
+    assert run("usage_daily").state == "failed"
+
+
+def test_the_log_names_the_dag_run(october):
+    runs = {v.run_id for v in october.lake.heads("daily").values()}
+    assert len(runs) == 1 and next(iter(runs)).startswith("manual__")
+    assert os.environ["TOLLBOOK_CONFIG"]

@@ -1,0 +1,68 @@
+"""Statements, a lake for the outbox, a mail catcher and a browser for the tests of what people see."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import statements_made as made
+from reportshelp import Catcher, FakeJobs, listening, make_jobs
+
+from etl.statement import Statement
+from reports.model import Page, build
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def statements() -> dict[str, Statement]:
+    """Every made statement by name, each built once."""
+    return {name: make() for name, make in made.ALL.items()}
+
+
+@pytest.fixture(scope="session")
+def pages_by_name(statements) -> dict[str, Page]:
+    return {name: build(statement) for name, statement in statements.items()}
+
+
+@pytest.fixture(params=list(made.ALL))
+def each(request, statements) -> Statement:
+    """One test for every made statement."""
+    return statements[request.param]
+
+
+@pytest.fixture
+def jobs(tmp_path, catcher, statements) -> FakeJobs:
+    return make_jobs(tmp_path, [statements["usual"]], port=catcher.port)
+
+
+@pytest.fixture
+def catcher():
+    handler = Catcher()
+    with listening(handler) as handler.port:
+        yield handler
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser. Without one the tests that look at pages fail, unless TOLLBOOK_NO_BROWSER=1 says that is meant."""
+    if os.environ.get("TOLLBOOK_NO_BROWSER") == "1":
+        pytest.skip("TOLLBOOK_NO_BROWSER=1: pages are not looked at in this run")
+    if not CHROMIUM.exists():
+        pytest.fail(f"{CHROMIUM} is missing: install chromium, or set TOLLBOOK_NO_BROWSER=1 to leave these tests out")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()

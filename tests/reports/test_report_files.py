@@ -1,0 +1,114 @@
+"""Files: bytes that never differ, cells that no spreadsheet runs, sums that are the page's sums."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from decimal import Decimal
+
+import statements_made as made
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from etl.money import minor_digits
+from reports import files
+from reports.model import build
+
+
+def read(file: files.File) -> list[dict[str, str]]:
+    assert not file.data.startswith(b"\xef\xbb\xbf") and b"\n" not in file.data.replace(b"\r\n", b"")
+    return list(csv.DictReader(io.StringIO(file.data.decode(), newline="")))
+
+
+def total(rows, column) -> Decimal:
+    return sum((Decimal(row[column] or 0) for row in rows), Decimal(0))
+
+
+def test_files_add_up_to_the_page(each):
+    page = build(each)
+    made_ = {file.name: file for file in files.make(page)}
+    days, owners = read(made_["usage_daily.csv"]), read(made_["usage_by_owner.csv"])
+    lines, months = read(made_["charges.csv"]), read(made_["history_monthly.csv"])
+    assert [row["date"] for row in days] == [d.isoformat() for d in page.month.days]
+    for column, value in (
+        ("outbound_messages", page.usage.outbound_messages), ("outbound_segments", page.usage.outbound_segments),
+        ("inbound_messages", page.usage.inbound_messages), ("inbound_segments", page.usage.inbound_segments),
+        ("calls", page.usage.calls), ("call_billed_seconds", page.usage.call_seconds), ("charge", page.usage.charge),
+    ):  # fmt: skip
+        assert total(days, column) == total(owners, column) == value
+    assert total(lines, "amount") == page.total.now == Decimal(months[-1]["total"])
+    assert total(lines, "amount_exact") == page.usage.charge
+    history = read(made_["history_daily.csv"])
+    assert [row for row in history if row["date"] >= page.month.first.isoformat()] == days
+    assert len(history) == sum(len(row.month.days) for row in page.history)
+
+
+def test_same_statement_same_bytes():
+    one, two = (files.make(build(made.statement())) for _ in range(2))
+    assert [f.data for f in one] == [f.data for f in two]
+
+
+def test_unknown_days_are_empty_cells(statements):
+    rows = read(files.usage_daily(build(statements["open"])))
+    assert rows[6]["complete"] == "false" and rows[6]["outbound_messages"] == "" and rows[6]["charge"] == ""
+    assert rows[17]["inbound_segments"] == "" and rows[3]["complete"] == "true"
+
+
+def test_amounts_have_the_decimals_of_their_currency(pages_by_name):
+    for name in ("usual", "yen", "german"):
+        page = pages_by_name[name]
+        for row in read(files.charges(page)):
+            assert len(row["amount"].partition(".")[2]) == minor_digits(page.currency)
+
+
+def test_hostile_names_cannot_be_run(pages_by_name):
+    rows = read(files.usage_by_owner(pages_by_name["hostile"]))
+    names = {row["owner_name"] for row in rows}
+    assert not any(name.startswith(("=", "+", "-", "@", "\t", "\r")) for name in names)
+    assert "'=cmd|' /C calc'!A0" in names and "''quoted" in names
+    assert files.restore("'=cmd|' /C calc'!A0") == "=cmd|' /C calc'!A0"
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",))))
+@example("'")
+@example("''=1")
+@example("＝1")
+@example("-155.08")
+def test_neutralising_can_be_undone_through_a_csv_file(value):
+    cell = files.neutralise(value)
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"))
+    column = files.Column("text", "string", "")
+    data = files._file("x.csv", "", (column, column), (), [[value, "end"]]).data
+    back = list(csv.reader(io.StringIO(data.decode(), newline="")))[1]
+    assert files.restore(back[0]) == value and back[1] == "end"
+
+
+def test_the_dictionary_describes_every_file(pages_by_name):
+    made_ = files.make(pages_by_name["usual"])
+    package = json.loads(made_[-1].data)
+    for file, resource in zip(made_[:-1], package["resources"], strict=True):
+        header = file.data.decode().split("\r\n")[0].split(",")
+        assert [f["name"] for f in resource["schema"]["fields"]] == header
+        assert all(f["description"] for f in resource["schema"]["fields"])
+        assert resource["hash"] == "sha256:" + hashlib.sha256(file.data).hexdigest()
+        assert resource["bytes"] == len(file.data)
+        rows = read(file)
+        assert len(rows) == file.rows
+        keys = [tuple(row[k] for k in resource["schema"]["primaryKey"]) for row in rows]
+        assert len(set(keys)) == len(keys)
+        for field in resource["schema"]["fields"]:
+            values = [row[field["name"]] for row in rows]
+            rules = field.get("constraints", {})
+            assert all(values) or not rules.get("required"), f"{file.name} {field['name']}"
+            assert set(values) - {""} <= set(rules.get("enum", values))
+            if field["type"] in ("integer", "number"):
+                assert all(Decimal(v) == Decimal(v) for v in values if v)
+            if field["type"] == "boolean":
+                assert set(values) <= {"true", "false", ""}
+
+
+def test_no_phone_number_in_any_file(each):
+    for file in files.make(build(each)):
+        assert b"3125550177" not in file.data and b"555 0142" not in file.data

@@ -1,0 +1,185 @@
+"""Pages as text: the same bytes, all figures, nothing that loads, runs or leaks."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+import statements_made as made
+
+from etl.periods import Month
+from reports import charts, files, formats, pages
+from reports.formats import Formats
+from reports.links import Links, account_folder
+from reports.model import build
+
+TEMPLATES = Path(pages.TEMPLATES)
+
+
+def render(page, **more) -> str:
+    links = Links(page.account_id, f"{page.account_id}/{page.month}")
+    shelf = [pages.Shelved(h.month, h.state, h.revision, h.total, page.currency) for h in page.history]
+    return pages.statement(page, links, [f.info() for f in files.make(page)], shelf, **more).decode()
+
+
+def text_of(html: str) -> str:
+    html = re.sub(r"<(style|head).*?</\1>", " ", html, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", "\n", html))).replace("\u00a0", " ")
+
+
+def test_same_statement_same_bytes(statements):
+    assert render(build(statements["usual"])) == render(build(made.statement()))
+
+
+def test_every_figure_of_the_model_is_on_the_page(each):
+    page = build(each)
+    f = Formats(page.locale, page.currency)
+    text = text_of(render(page))
+    shown = [f.money(page.total.now)]
+    shown += [f.money(p.amount) for row in page.charges for p in (row, *row.parts)]
+    shown += [f.money(row.total) for row in page.history]
+    shown += [f.count(r.usage.segments) for t in (page.members, page.inboxes) for r in (*t.rows, t.total)]
+    for figure in shown:
+        assert figure.replace("\u00a0", " ") in text, figure
+
+
+def test_every_day_is_listed_also_without_javascript(each):
+    page = build(each)
+    html = render(page)
+    assert re.findall(r'<time datetime="([\d-]+)">', html) == [d.isoformat() for d in page.month.days]
+    assert "<script" not in html
+
+
+def test_pages_are_small(pages_by_name):
+    for page in pages_by_name.values():
+        assert len(render(page).encode()) < 120_000
+    assert pages.LIMIT == 300_000
+
+
+def test_nothing_inline_but_the_hashed_style(each):
+    html = render(build(each))
+    assert not re.search(r"<[^>]*\sstyle=", html) and not re.search(r"<[^>]*\son[a-z]+=", html)
+    assert not re.search(r"(src|href)=\"(https?:)?//", html)
+    assert html.index("Content-Security-Policy") < html.index("<style>")
+    assert html.count("<style>") == 1
+
+
+def test_hostile_names_stay_text(pages_by_name):
+    html = render(pages_by_name["hostile"])
+    assert "<script>alert" not in html and "<img src=x" not in html and "*{display" in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+
+
+def test_only_our_own_style_is_trusted():
+    found = [p.name for p in TEMPLATES.iterdir() if re.search(r"\|\s*safe\b|autoescape", p.read_text(encoding="utf-8"))]
+    assert found == []
+
+
+def test_tables_have_captions_and_scopes(pages_by_name):
+    html = render(pages_by_name["usual"])
+    for table in re.findall(r"<table.*?</table>", html, flags=re.DOTALL):
+        assert "<caption" in table
+        assert all("scope=" in th for th in re.findall(r"<th\b[^>]*>", table))
+
+
+def test_relative_links_open_a_file_in_an_unpacked_folder(pages_by_name):
+    page = pages_by_name["usual"]
+    html = render(page)
+    links = set(re.findall(r'href="([^"#]+)"', html))
+    assert "../2026-09/index.html" in links and "../index.html" in links and "usage_daily.csv" in links
+    assert all(link.endswith((".html", ".csv", ".json")) for link in links)
+    deeper = Links(page.account_id, f"{page.account_id}/2026-10/rev-1")
+    assert deeper.month(Month(2026, 9)) == "../../2026-09/index.html"
+    assert deeper.month(Month(2026, 10)) == "../index.html"
+    assert deeper.account == "../../index.html" and deeper.file("x.csv") == "x.csv"
+
+
+def test_months_that_are_not_published_are_not_linked(pages_by_name):
+    page = pages_by_name["usual"]
+    links = Links(page.account_id, f"{page.account_id}/{page.month}")
+    html = pages.statement(page, links).decode()
+    assert "2026-09/index.html" not in html and "September" in html
+
+
+@pytest.mark.parametrize("bad", ["../x", "a/b", "", ".", "a b", "ä", "a\n", "-a", "x" * 65])
+def test_unsafe_ids_are_refused(bad):
+    with pytest.raises(ValueError, match="cannot name a folder"):
+        account_folder(bad)
+
+
+def test_the_account_page_lists_months_newest_first(pages_by_name):
+    page = pages_by_name["usual"]
+    shelf = [pages.Shelved(h.month, h.state, h.revision, h.total, page.currency) for h in page.history]
+    html = pages.account("acct_7Q2M", "A & B <i>", "en_US", shelf, Links("acct_7Q2M", "acct_7Q2M")).decode()
+    assert re.findall(r'href="(\d{4}-\d{2})/index.html"', html) == [f"2026-{m:02}" for m in range(10, 4, -1)]
+    assert "A &amp; B &lt;i&gt;" in html
+
+
+# ------------------------------------------------------------------------------------------------ numbers and drawings
+
+
+def test_numbers_follow_the_locale():
+    from decimal import Decimal as D
+
+    assert Formats("de_DE", "EUR").money(D("-1234.5")) == "\u22121.234,50\u00a0€"
+    assert Formats("ja_JP", "JPY").money(D(1234)) in ("￥1,234", "¥1,234")
+    assert Formats("en_US", "KWD").money(D("1.2345")).endswith("1.235")
+    assert Formats("en_US", "USD").price(D("0.008349999")) == "$0.0083"
+    assert Formats("xx_XX", "USD").money(D(1)) == "$1.00"
+    assert Formats("en_US", "USD").percent(D("11.9")) == "11.9%"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0"), (99_999, "99,999"), (123_456, "123K"), (1_234_567, "1.2M"), (45_600_000, "45.6M")]
+)
+def test_short_numbers_above_bars(number, text):
+    assert Formats("en_US", "USD").short(number) == text
+
+
+def test_bars_stay_inside_the_chart_and_never_touch(each):
+    page = build(each)
+    f = Formats(page.locale, page.currency)
+    for chart in (charts.days(page, f), charts.months(page, f), *(charts.sparkline(g, page, f) for g in page.figures)):
+        for bar in chart.bars:
+            for part in bar.parts:
+                assert part.x >= 0 and part.x + part.width <= 100.01
+                assert part.y >= -0.01 and part.y + part.height <= chart.height + 0.01 and part.height > 0
+            if len(bar.parts) == 2:
+                sent, received = bar.parts
+                assert sent.y - (received.y + received.height) >= 0.98
+
+
+def _luminance(colour: str) -> float:
+    colour = colour.lstrip("#")
+    colour = "".join(c * 2 for c in colour) if len(colour) == 3 else colour
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    r, g, b = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def _contrast(one: str, two: str) -> float:
+    low, high = sorted((_luminance(one), _luminance(two)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_colours_can_be_told_apart(scheme):
+    blocks = re.findall(r":root\{(.*?)\}", (TEMPLATES / "style.css").read_text(), flags=re.DOTALL)
+    tokens = dict(re.findall(r"--([a-z0-9-]+):(#[0-9a-f]{3,6})\b", blocks[scheme]))
+    for surface in ("bg", "surface"):
+        for text in ("ink", "ink2", "muted", "link"):
+            assert _contrast(tokens[text], tokens[surface]) >= 4.5, (text, surface)
+        for graphic in ("sent", "received", "dot"):
+            assert _contrast(tokens[graphic], tokens[surface]) >= 3, (graphic, surface)
+    assert _contrast(tokens["amber"], tokens["amber-bg"]) >= 4.5
+    assert _contrast(tokens["ink2"], tokens["tag"]) >= 4.5
+    assert _contrast(tokens["muted"], tokens["hover"]) >= 4.5
+
+
+def test_templates_are_found_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pages.environment.cache_clear()
+    assert pages.environment().get_template("page.html.j2")
+    assert formats.month_year(Month(2026, 1)) == "January\u00a02026"

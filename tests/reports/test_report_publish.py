@@ -1,0 +1,185 @@
+"""Publishing: files before the page, the account's list last, a final revision once and for ever."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+
+import pytest
+import statements_made as made
+
+from etl.lake import StoreError, open_store
+from etl.periods import Month
+from etl.settings import ConfigurationError, ReportSettings
+from reports.model import DoesNotAddUp, build
+from reports.publish import Changed, Publisher
+
+
+class Recorder:
+    """A local store that remembers what was put, in order, with its headers, and may break at one put."""
+
+    def __init__(self, root, break_at: int | None = None) -> None:
+        self.inner = open_store(root)
+        self.puts: list[tuple[str, dict]] = []
+        self.break_at = break_at
+
+    def put(self, key, data, **headers):
+        if self.break_at is not None and len(self.puts) == self.break_at:
+            raise StoreError("the disk is full")
+        self.puts.append((key, headers))
+        self.inner.put(key, data, **headers)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    @property
+    def keys(self) -> list[str]:
+        return [key for key, _ in self.puts]
+
+
+def settings(**more) -> ReportSettings:
+    return ReportSettings(store={"url": "unused"}, **more)
+
+
+def contents(root) -> dict[str, bytes]:
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def test_order_types_and_names(tmp_path, statements):
+    store = Recorder(tmp_path / "out")
+    done = Publisher(store).publish(statements["usual"])
+    keys, month, rev = store.keys, "acct_7Q2M/2026-10", "acct_7Q2M/2026-10/rev-1"
+    assert done.written == len(keys) == 17 and done.kept == 0 and done.page == f"{month}/index.html"
+    assert keys[-1] == "acct_7Q2M/index.html", "the list of months is last"
+    in_rev = [k for k in keys if k.startswith(rev)]
+    assert in_rev[-1] == f"{rev}/index.html", "a revision's page is its last object"
+    assert keys.index(f"{rev}/index.html") < keys.index(f"{month}/usage_daily.csv")
+    assert keys.index(f"{month}/charges.csv") < keys.index(f"{month}/index.html")
+    head = dict(store.puts)
+    assert head[f"{rev}/index.html"]["cache_control"] == "private, max-age=31536000, immutable"
+    assert head[f"{month}/index.html"] == {
+        "content_type": "text/html; charset=utf-8", "cache_control": "private, no-cache", "disposition": "inline",
+    }  # fmt: skip
+    csv = head[f"{month}/usage_daily.csv"]
+    assert csv["content_type"] == "text/csv; charset=utf-8; header=present"
+    assert csv["disposition"] == 'attachment; filename="acct_7Q2M_2026-10_usage_daily.csv"'
+
+
+def test_again_writes_nothing(tmp_path, statements):
+    publisher = Publisher(open_store(tmp_path))
+    publisher.publish(statements["usual"])
+    before = contents(tmp_path)
+    done = publisher.publish(statements["usual"])
+    assert done.written == 0 and contents(tmp_path) == before
+
+
+def test_a_published_revision_is_never_overwritten(tmp_path, statements):
+    publisher = Publisher(open_store(tmp_path))
+    publisher.publish(made.statement(lambda w: made.usual(w, back=6), month=Month(2026, 10)))
+    before = {k: v for k, v in contents(tmp_path).items() if "/rev-1/" in k}
+    # more months on the shelf, another contact: the month's own page follows, the revision's stays
+    Publisher(open_store(tmp_path), settings(contact="new@tollbook.example")).publish(statements["usual"])
+    after = contents(tmp_path)
+    assert {k: v for k, v in after.items() if "/rev-1/" in k} == before
+    assert b"new@tollbook.example" in after["acct_7Q2M/2026-10/index.html"]
+
+
+def test_other_figures_under_a_published_revision_raise(tmp_path, statements):
+    publisher = Publisher(open_store(tmp_path))
+    publisher.publish(statements["usual"])
+    before = contents(tmp_path)
+    who = statements["usual"].account
+    rows = [*made.usual(who), made.text(date(2026, 10, 5), who, ("member", "amara"), "outbound", 10, 10)]
+    with pytest.raises(Changed, match="a closed month does not change"):
+        publisher.publish(made.statement(rows, who=who))
+    assert contents(tmp_path) == before
+
+
+def test_revisions_stand_side_by_side_and_an_older_one_does_not_come_back(tmp_path, statements):
+    publisher = Publisher(open_store(tmp_path))
+    publisher.publish(statements["usual"])
+    who = statements["usual"].account
+    rows = [*made.usual(who), made.text(date(2026, 10, 5), who, ("member", "amara"), "outbound", 10, 10)]
+    publisher.publish(made.statement(rows, who=who, revision=2))
+    now = contents(tmp_path)
+    assert b"revision 2" in now["acct_7Q2M/2026-10/index.html"] and "acct_7Q2M/2026-10/rev-2/index.html" in now
+    assert b"$429.86" in now["acct_7Q2M/2026-10/rev-1/index.html"]
+    for late in (statements["usual"], statements["open"]):
+        done = publisher.publish(late)
+        assert done.written == 0 and "revision 2 is published" in done.held[0]
+    assert contents(tmp_path) == now
+
+
+@pytest.mark.parametrize("at", range(17))
+def test_broken_off_anywhere_the_next_run_completes_it(tmp_path, statements, at):
+    whole = tmp_path / "whole"
+    Publisher(open_store(whole)).publish(statements["usual"])
+    broken = tmp_path / "broken"
+    with pytest.raises(StoreError, match="disk is full"):
+        Publisher(Recorder(broken, break_at=at)).publish(statements["usual"])
+    assert not (broken / "acct_7Q2M/index.html").exists()
+    Publisher(open_store(broken)).publish(statements["usual"])
+    assert contents(broken) == contents(whole)
+
+
+def test_links_of_a_published_folder_all_lead_somewhere(tmp_path):
+    import re
+
+    publisher = Publisher(open_store(tmp_path))
+    who = made.account()
+    for month in (Month(2026, 8), Month(2026, 9), Month(2026, 10)):
+        publisher.publish(made.statement(lambda w, m=month: made.usual(w, month=m, back=3), who=who, month=month))
+    publisher.publish(
+        made.statement(lambda w: made.usual(w, month=Month(2026, 9), back=3), who=who, month=Month(2026, 9))
+    )
+    for page in tmp_path.rglob("index.html"):
+        for link in re.findall(r'href="([^"#]+)"', page.read_text()):
+            assert (page.parent / link).is_file(), f"{page}: {link}"
+    september = (tmp_path / "acct_7Q2M/2026-09/index.html").read_text()
+    assert "../2026-10/index.html" in september, "the menu leads forward too"
+    assert "../2026-08/usage_daily.csv" in september
+
+
+def test_nothing_is_written_when_the_figures_do_not_add_up(tmp_path, statements):
+    good = statements["usual"]
+    bad = replace(good, history=(*good.history[:-1], replace(good.history[-1], segments_sent=1)))
+    with pytest.raises(DoesNotAddUp):
+        Publisher(open_store(tmp_path)).publish(bad)
+    assert contents(tmp_path) == {}
+
+
+def test_accounts_never_meet(tmp_path, statements):
+    publisher = Publisher(open_store(tmp_path))
+    publisher.publish(statements["usual"])
+    publisher.publish(statements["german"])
+    for name, data in contents(tmp_path).items():
+        other = b"acct_de" if name.startswith("acct_7Q2M") else b"acct_7Q2M"
+        assert other not in data, name
+
+
+def test_base_url_and_signed_links(tmp_path, statements):
+    store = open_store(tmp_path)
+    Publisher(store, settings(links="base_url", base_url="https://s.example/x/")).publish(statements["usual"])
+    page = (tmp_path / "acct_7Q2M/2026-10/index.html").read_text()
+    assert 'href="https://s.example/x/acct_7Q2M/2026-10/usage_daily.csv"' in page
+    with pytest.raises(ConfigurationError, match="needs a store on S3"):
+        Publisher(store, settings(links="presigned"))
+    signing = Recorder(tmp_path / "signed")
+    signing.presign = lambda key, seconds: f"https://bucket.example/{key}?X-Amz-Expires={seconds}"
+    publisher = Publisher(signing, settings(links="presigned", link_days=2), lambda: date(2026, 11, 3))
+    publisher.publish(statements["usual"])
+    page = (tmp_path / "signed/acct_7Q2M/2026-10/index.html").read_text()
+    assert "usage_daily.csv?X-Amz-Expires=172800" in page and "until November\u00a05, 2026" in page
+    assert "acct_7Q2M/2026-10/" in page and "acct_de" not in page
+    frozen = (tmp_path / "signed/acct_7Q2M/2026-10/rev-1/index.html").read_text()
+    assert "X-Amz" not in frozen, "what is kept for ever carries no link that expires"
+    mail = publisher.mail_links(build(statements["usual"]))
+    assert mail.file("index.html").startswith("https://bucket.example/acct_7Q2M/2026-10/rev-1/index.html?")
+
+
+def test_the_summary_says_what_is_published(tmp_path, statements):
+    Publisher(open_store(tmp_path)).publish(statements["open"])
+    summary = json.loads((tmp_path / "acct_7Q2M/2026-10/statement.json").read_text())
+    assert (summary["state"], summary["total"], summary["through"]) == ("open", "261.38", "2026-10-17")
+    assert not (tmp_path / "acct_7Q2M/2026-10/rev-0").exists(), "only final revisions get a folder"
