@@ -188,7 +188,7 @@ class Jobs:
             result = normalise(read().events, previous)
             return result.events, {**counts(result.events), "duplicates": result.duplicates}
 
-        inputs = {f"raw/{source}": raw.sha256}
+        inputs = {f"raw/{source}": raw.sha256, "source": self.settings.sources[source].fingerprint()}
         return [
             self._derive("normalise", Partition.of("events", date=day, source=source), inputs, events),
             self._derive(
@@ -292,12 +292,8 @@ class Jobs:
         import polars as pl
 
         from etl import statement
-        from etl.lake import Partition
 
-        self.state(month)
-        head = self.lake.head(Partition.of("statement", month=str(month)))
-        stated = self.lake.read(head)
-        rolled = self._month_days(month)
+        head, stated, rolled = self._stated(month)
         lacking = statement.missing_days(self.lake, rolled, month, self.settings.sources)
         already = statement.closings(self.lake, month)
         earliest = month.end + timedelta(days=self.settings.close_after_days)
@@ -319,6 +315,29 @@ class Jobs:
         return results
 
     # -------------------------------------------------------------------------------------------- inside
+
+    def _stated(self, month: Month):
+        """(statement version, its rows, the daily versions it says the same as): what closing pins must belong together,
+        so a roll-up that came in between is stated again."""
+        from etl.lake import Partition, Stale
+        from etl.schemas import DATASETS
+        from etl.statement import lines
+
+        for _ in range(STALE_TRIES):
+            self.state(month)
+            head = self.lake.head(Partition.of("statement", month=str(month)))
+            stated = self.lake.read(head, DATASETS["statement"].columns)
+            rolled = self._month_days(month)
+            daily = self._daily(rolled)
+            if lines(daily, self.directory.accounts).equals(stated):
+                return head, stated, rolled
+        raise Stale(f"{month} was rolled up again {STALE_TRIES} times while it was closing: is another run on?")
+
+    def _daily(self, rolled: Mapping):
+        """The rows of these daily partitions, without the date."""
+        from etl.schemas import DATASETS
+
+        return self.lake.scan(list(rolled.values())).drop("date").collect() if rolled else DATASETS["daily"].empty()
 
     def _today(self) -> date:
         return self.clock().astimezone(UTC).date()

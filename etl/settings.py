@@ -6,6 +6,7 @@ Secrets are never in the file. It names *connections*, in Airflow's sense: on a 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -126,6 +127,11 @@ class SourceSettings(BaseModel):
 
     kind: str = Field(pattern="^[a-z][a-z0-9_]*$")
 
+    def fingerprint(self) -> str:
+        """sha256 of the table but for where it reads from: how a record becomes an event may depend on the rest."""
+        rest = self.model_dump(mode="json", exclude={"connection", "base_url", "store"})
+        return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
 
 class MailSettings(Section):
     """Where statements are mailed from. Without this section nothing is mailed."""
@@ -146,7 +152,9 @@ class ReportSettings(Section):
     store: StoreSettings
     links: Literal["relative", "base_url", "presigned"] = "relative"
     base_url: str | None = Field(
-        None, description="where people open the bucket; mails need it unless links = presigned"
+        None,
+        pattern="^(https?|file)://",
+        description="where people open the bucket; mails need it unless links = presigned",
     )
     link_days: int = Field(7, ge=1, le=7, description="life of a presigned link; S3 allows no more than 7 days")
     contact: str | None = Field(None, description="who answers questions, printed on the page")
@@ -227,6 +235,7 @@ def load(path: Path | str | None = None) -> Settings:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file} is not valid TOML: {error}") from None
+    _refuse_misspelt_variables()
     try:
         settings = Settings(**given)
         settings._home = file.resolve().parent
@@ -236,3 +245,13 @@ def load(path: Path | str | None = None) -> Settings:
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigurationError(f"{file} is not usable:\n" + "\n".join(lines)) from None
+
+
+def _refuse_misspelt_variables() -> None:
+    """A misspelt variable would be ignored without a word. Others that begin like ours are none of our business."""
+    known = {name.upper() for name in Settings.model_fields}
+    for variable in os.environ:
+        name = variable.removeprefix("TOLLBOOK_").split("__")[0]
+        if variable.startswith("TOLLBOOK_") and name not in known:
+            for meant in difflib.get_close_matches(name, known, n=1, cutoff=0.8):
+                raise ConfigurationError(f"the variable {variable} is no setting: did you mean TOLLBOOK_{meant}?")

@@ -195,19 +195,19 @@ class Reports:
         from reports.outbox import Entry
         from reports.smtp import Refused
 
+        settings = self._mail_settings()
+        age = (self._today() - month.end).days
+        if age > settings.max_age_days:
+            log.info("%s %s ended %d days ago: published, not mailed", account_id, month, age)
+            return Outcome("mail", account_id, str(month), details={"too_old": age})
         statement = self._statement(account_id, month)
         page = build(statement)
-        settings = self._mail_settings()
 
         def outcome(**more) -> Outcome:
             return Outcome("mail", account_id, str(month), page.state, page.revision, **more)
 
         if not page.final:
             return outcome(held=(f"{month} is {page.state}: only a final statement is mailed",))
-        age = (self._today() - month.end).days
-        if age > settings.max_age_days:
-            log.info("%s %s ended %d days ago: published, not mailed", account_id, month, age)
-            return outcome(details={"too_old": age})
         if not self.publisher.is_published(page):
             return outcome(
                 held=(f"{month} revision {page.revision} is not published: run python -m reports publish first",)

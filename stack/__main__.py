@@ -68,7 +68,10 @@ def _step(name: str) -> Iterator[None]:
 
 def _dags(place: Place, environment: dict[str, str]) -> None:
     """The real DAGs, whole, in one child process, with a bar that counts the partitions they report."""
-    first = not any((place.root / "airflow").glob("loaded"))
+    from etl import nights
+    from etl.settings import load
+
+    first = not (place.root / "airflow" / "loaded").exists()
     lookback = (TODAY - START).days if first else 7
     day = TODAY - timedelta(days=1)
     requests = [
@@ -81,20 +84,27 @@ def _dags(place: Place, environment: dict[str, str]) -> None:
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         cwd=REPOSITORY, start_new_session=True,
     )  # fmt: skip
-    total = lookback * 5  # pull, two normalised datasets, rate, roll up
-    columns = (TextColumn("  {task.description:<28}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
-    seen = re.compile(r"\b(pull|normalise|rate|roll up|state) [a-z]+/\S+: \d+ rows")
+    settings = load()
+    loaded = sum(len(nights.window_days(w)) for w in nights.plan(day, lookback, settings))
+    steps = loaded * (4 * len(settings.sources) + 1)  # pull, two normalised datasets, rate; roll up
+    columns = (TextColumn("  {task.description:<30}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+    daily = re.compile(r"\b(pull|normalise|rate|roll up) [a-z]+/\S+: \d+ rows")
+    monthly = re.compile(r"\b(publish|mail) \w+ (\d{4}-\d{2}): \d+ done")
     try:
         with log.open("w") as file, Progress(*columns, console=console) as progress:
-            bar = progress.add_task("Airflow: starting", total=total)
+            nightly = progress.add_task("usage_daily: starting Airflow", total=steps)
+            closing = progress.add_task("usage_monthly", total=None, visible=False)
             for line in child.stdout:
                 file.write(line)
-                if found := seen.search(line):
-                    advance = 0 if found[1] == "state" else 1
-                    progress.update(bar, advance=advance, description=f"usage_daily: {found[1]}")
-                elif "is final, revision" in line or "published" in line:
-                    progress.update(bar, description="usage_monthly")
-            progress.update(bar, completed=total, description="Airflow: done")
+                if found := daily.search(line):
+                    progress.update(nightly, advance=1, description=f"usage_daily: {found[1]}")
+                elif found := monthly.search(line):
+                    progress.update(
+                        closing, advance=1, visible=True, description=f"usage_monthly: {found[1]} {found[2]}"
+                    )
+            done = next(t.completed for t in progress.tasks if t.id == closing)
+            progress.update(nightly, completed=steps, description="usage_daily: done")
+            progress.update(closing, total=done, description="usage_monthly: done")
         if child.wait() != 0:
             wrong = [
                 line

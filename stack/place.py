@@ -34,6 +34,7 @@ base_url = "{provider}"
 
 [reports]
 contact = "billing@example.com"
+base_url = "{out}"  # the copy that opens when the S3 server is gone
 
 [reports.store]
 url = "s3://{reports}"
@@ -76,7 +77,12 @@ class Place:
     def write(self, *, start: str, provider: str, mail_age: int) -> None:
         """Settings, directory and rate card for the sandbox provider at this address."""
         text = SETTINGS.format(
-            start=start, provider=provider, mail_age=mail_age, lake=LAKE_BUCKET, reports=REPORTS_BUCKET
+            start=start,
+            provider=provider,
+            mail_age=mail_age,
+            out=self.out.as_uri(),
+            lake=LAKE_BUCKET,
+            reports=REPORTS_BUCKET,
         )
         self.settings.write_text(text)
         command = [sys.executable, "-m", "sandbox", "directory", "--out", str(self.root / "directory")]

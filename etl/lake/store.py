@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 _SEGMENT = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9_.=-]{0,199}\Z")
 
@@ -85,42 +84,3 @@ def check_key(key: str) -> str:
     if not all(_SEGMENT.match(part) for part in key.split("/")) or len(key) > 900:
         raise ValueError(f"not a storable key: {key!r}")
     return key
-
-
-def open_store(
-    url: str | Path,
-    *,
-    endpoint_url: str | None = None,
-    region: str | None = None,
-    access_key: str | None = None,
-    secret_key: str | None = None,
-    single_writer: bool = False,
-) -> Store:
-    """A store for `file:///abs/path`, a plain path, or `s3://bucket/prefix`.
-
-    Credentials default to the usual AWS chain. `single_writer=True` is the operator's word that no two jobs
-    ever write at once; only then is a store that ignores conditional writes accepted.
-    ValueError for any other URL.
-    """
-    text = str(url)
-    if text.startswith("s3://"):
-        from etl.lake.s3 import S3Store  # boto3 is slow to import and local users never need it
-
-        return S3Store(
-            text,
-            endpoint_url=endpoint_url,
-            region=region,
-            access_key=access_key,
-            secret_key=secret_key,
-            single_writer=single_writer,
-        )
-    from etl.lake.local import LocalStore
-
-    if text.startswith("file:"):
-        parts = urlsplit(text)
-        if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or parts.fragment:
-            raise ValueError(f"a local lake is file:///absolute/path, not {text!r}")
-        return LocalStore(Path(unquote(parts.path)), single_writer=single_writer)
-    if "://" in text or not text:
-        raise ValueError(f"unknown lake URL {text!r}: use a path, file:///path or s3://bucket/prefix")
-    return LocalStore(Path(text), single_writer=single_writer)

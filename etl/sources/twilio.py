@@ -240,7 +240,7 @@ class Twilio:
             raise ConfigurationError(
                 f'{where}: the login is an API key; name its account in extra: {{"account_sid": "AC…"}}'
             )
-        if not re.match(SAFE_ID, own):
+        if not re.fullmatch(SAFE_ID, own):
             raise ConfigurationError(
                 f"{where}: the account SID must be letters and digits, such as AC followed by 32 of them"
             )
@@ -358,7 +358,7 @@ def _one_account(body: bytes) -> Account:
 
 
 def _account(row: dict) -> Account:
-    if not re.match(SAFE_ID, row["sid"] or ""):
+    if not re.fullmatch(SAFE_ID, row["sid"] or ""):
         raise Unreadable("an account whose SID is missing or not letters and digits")
     closed = _date(row["date_updated"]) if row["status"] == "closed" else None
     return Account(row["sid"], _date(row["date_created"]), closed)

@@ -192,3 +192,9 @@ def test_the_fingerprint_follows_what_changes_a_figure_and_nothing_else(load):
     assert load("settle_hours = 5\nclose_after_days = 9\n" + MINIMAL).fingerprint() == base
     assert load('currency = "EUR"\n' + MINIMAL).fingerprint() != base
     assert load("credits_per_segment = 2\n" + MINIMAL).fingerprint() != base
+
+
+def test_a_misspelt_variable_is_refused(load, monkeypatch):
+    monkeypatch.setenv("TOLLBOOK_LOOKBAK_DAYS", "3")
+    with pytest.raises(ConfigurationError, match="TOLLBOOK_LOOKBAK_DAYS is no setting: did you mean TOLLBOOK_LOOKBACK_DAYS"):
+        load()
