@@ -6,6 +6,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+APT := $(shell test "$$(id -u)" = 0 || echo sudo) env DEBIAN_FRONTEND=noninteractive apt-get
 UV := VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv
 
 .DEFAULT_GOAL := help
@@ -34,7 +35,9 @@ clean: ## forget what `make run` stored
 
 $(VENV)/ok: requirements.lock pyproject.toml
 	@echo "Setting up Python packages in $(VENV) (once; about a minute)"
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+	  echo "Installing python3-venv, which Debian keeps apart from Python"; rm -rf $(VENV); \
+	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends python3-venv >/dev/null && $(PYTHON) -m venv $(VENV); }
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check uv
 	@$(UV) pip install -q --require-hashes --no-deps -r requirements.lock
 	@$(UV) pip install -q --no-deps -e .
@@ -44,6 +47,5 @@ $(VENV)/ok: requirements.lock pyproject.toml
 $(VENV)/browser: $(VENV)/ok
 	@command -v chromium >/dev/null || { \
 	  echo "Installing Chromium for the browser tests"; \
-	  SUDO=$$(test "$$(id -u)" = 0 || echo sudo); \
-	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends chromium fonts-inter >/dev/null; }
+	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends chromium fonts-inter >/dev/null; }
 	@touch $@

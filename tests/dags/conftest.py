@@ -36,7 +36,9 @@ def place(tmp_path_factory, provider, postbox) -> Path:
 
     folder = tmp_path_factory.mktemp("dags")
     settings = workplace(folder / "place", provider)
-    settings.write_text(settings.read_text().replace("start = 2026-03-01", "start = 2026-10-01"))
+    settings.write_text(
+        settings.read_text().replace("start = 2026-03-01", 'start = 2026-10-01\noperators = ["ops@example.com"]')
+    )
     for name in [n for n in os.environ if n.startswith("AIRFLOW")]:
         del os.environ[name]
     found = environment(settings, provider, postbox[1])

@@ -48,7 +48,9 @@ def test_the_running_month_is_published_as_an_estimate_and_mailed_to_nobody(octo
 
 def test_everybody_gets_the_month_once(october, run, postbox, place):
     folder, _ = postbox
-    mails = [email.message_from_bytes(f.read_bytes(), policy=policy.default) for f in sorted(folder.glob("*2026-10*.eml"))]
+    mails = [
+        email.message_from_bytes(f.read_bytes(), policy=policy.default) for f in sorted(folder.glob("*2026-10*.eml"))
+    ]
     assert sorted(m["To"].addresses[0].addr_spec for m in mails) == sorted(
         a for account in october.directory.accounts for a in account.email_to
     )
@@ -72,8 +74,13 @@ def test_a_second_night_writes_nothing(october, run, place):
     assert sorted(p.name for p in after.keys() | before.keys() if after.get(p) != before.get(p)) == []
 
 
-def test_a_run_without_a_day_is_refused_at_once(run):
+def test_a_run_without_a_day_is_refused_at_once_and_the_operator_is_told(run, postbox):
+    before = set(postbox[0].iterdir())
     assert run("usage_daily").state == "failed"
+    told = [email.message_from_bytes(f.read_bytes(), policy=policy.default) for f in set(postbox[0].iterdir()) - before]
+    assert [str(m["To"]) for m in told] == ["ops@example.com"]
+    assert "usage_daily.wait_for_late_logs failed" in told[0]["Subject"]
+    assert "no day: trigger this DAG with a partition key" in told[0].get_body().get_content()
 
 
 def test_the_log_names_the_dag_run(october):

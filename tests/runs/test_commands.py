@@ -134,7 +134,7 @@ def test_a_month_does_not_close_too_early(surroundings):
 
 
 def test_a_failing_provider_is_1_and_names_the_request(surroundings, settings, provider):
-    settings.write_text(settings.read_text().replace("kind = \"twilio\"", 'kind = "twilio"\nattempts = 2'))
+    settings.write_text(settings.read_text().replace('kind = "twilio"', 'kind = "twilio"\nattempts = 2'))
     httpx.post(f"{provider.url}/_sandbox/faults", json={"kind": "error", "path": "Messages", "times": 0})
     try:
         code, text = etl("run", *DAY)
@@ -146,7 +146,7 @@ def test_a_failing_provider_is_1_and_names_the_request(surroundings, settings, p
 
 
 def test_one_day_s_failure_stops_no_other_day(surroundings, settings, provider):
-    settings.write_text(settings.read_text().replace("kind = \"twilio\"", 'kind = "twilio"\nattempts = 1'))
+    settings.write_text(settings.read_text().replace('kind = "twilio"', 'kind = "twilio"\nattempts = 1'))
     rule = {"kind": "error", "path": "Messages", "query": "2026-10-06", "times": 0}
     httpx.post(f"{provider.url}/_sandbox/faults", json=rule)
     try:
@@ -192,8 +192,6 @@ def test_segments_of_a_text_and_of_a_file(tmp_path):
 
 
 def test_help_starts_without_the_heavy_libraries():
-    script = (
-        "import sys, etl.cli; print([m for m in ('polars', 'boto3', 'airflow', 'httpx', 'pyarrow') if m in sys.modules])"
-    )
+    script = "import sys, etl.cli; print([m for m in ('polars', 'boto3', 'airflow', 'httpx', 'pyarrow') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPOSITORY, env=os.environ)
     assert run.stdout.strip() == "[]"

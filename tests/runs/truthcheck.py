@@ -1,6 +1,6 @@
 """Hold what is billed against what the sandbox provider says it served, account by account and day by day.
 
-    python tests/runs/truthcheck.py --from 2026-03-01 --to 2026-10-31
+python tests/runs/truthcheck.py --from 2026-03-01 --to 2026-10-31
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, launch() as provider:
         settings = workplace(Path(folder) / "place", provider)
-        os.environ.update({k: v for k, v in environment(settings, provider).items() if k.startswith(("AIRFLOW", "TOLLBOOK"))})
+        os.environ.update(
+            {k: v for k, v in environment(settings, provider).items() if k.startswith(("AIRFLOW", "TOLLBOOK"))}
+        )
         window = ["--from", str(options.first), "--to", str(options.last)]
         began = time.monotonic()
         subprocess.run([sys.executable, "-m", "etl", "run", *window], check=True, cwd=REPOSITORY)

@@ -40,10 +40,17 @@ max_age_days = 36500
 """
 
 
-def workplace(folder: Path, provider: Running, *, lake: str = "lake", reports: str = "published", store: str = "") -> Path:
+def workplace(
+    folder: Path, provider: Running, *, lake: str = "lake", reports: str = "published", store: str = ""
+) -> Path:
     """Write settings, directory and rate card into ``folder``; the path of the settings file."""
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, "-m", "sandbox", "directory", "--out", str(folder / "directory")], check=True, cwd=REPOSITORY, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "sandbox", "directory", "--out", str(folder / "directory")],
+        check=True,
+        cwd=REPOSITORY,
+        capture_output=True,
+    )
     shutil.copytree(REPOSITORY / "config" / "rates", folder / "rates")
     settings = folder / "tollbook.toml"
     settings.write_text(SETTINGS.format(provider=provider.url, lake=lake, reports=reports, store=store))
@@ -55,7 +62,16 @@ def environment(settings: Path, provider: Running, mail_port: int = 9) -> dict[s
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "TOLLBOOK"))}
     return kept | {
         "TOLLBOOK_CONFIG": str(settings),
-        "AIRFLOW_CONN_TWILIO": json.dumps({"conn_type": "http", "login": provider.main[0], "password": provider.main[1]}),
-        "AIRFLOW_CONN_MAIL": json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": mail_port}),
+        "AIRFLOW_CONN_TWILIO": json.dumps(
+            {"conn_type": "http", "login": provider.main[0], "password": provider.main[1]}
+        ),
+        "AIRFLOW_CONN_MAIL": json.dumps(
+            {
+                "conn_type": "smtp",
+                "host": "127.0.0.1",
+                "port": mail_port,
+                "extra": {"disable_tls": True, "disable_ssl": True},
+            }
+        ),
         "PYTHONPATH": str(REPOSITORY),
     }
