@@ -166,7 +166,7 @@ class Jobs:
             return DATASETS["raw"].arrange(pl.DataFrame(rows, schema=DATASETS["raw"].types, orient="row")), {}
 
         # A source is asked again each time: only it knows whether the day changed.
-        return self._derive("pull", target, inputs=None, compute=compute)
+        return self._derive("pull", target, lambda: (None, compute))
 
     def normalise(self, day: date, source: str) -> list[Done]:
         """Kept pages → events and the provider's own totals."""
@@ -174,29 +174,32 @@ class Jobs:
         from etl.schemas import DATASETS
         from etl.sources.normalise import counts, normalise
 
-        raw = self._need(Partition.of("raw", date=day, source=source), f"python -m etl pull --date {day}")
-        pages = self._pages(raw)
-        reading = None
+        readings = {}
 
-        def read():
-            nonlocal reading
-            reading = reading or self.sources[source].read(pages, day)
-            return reading
+        def reading(raw):
+            if raw.sha256 not in readings:
+                readings[raw.sha256] = self.sources[source].read(self._pages(raw), day)
+            return readings[raw.sha256]
 
-        def events(base):
+        def from_raw(make: Callable) -> Callable:
+            def gather():
+                raw = self._need(Partition.of("raw", date=day, source=source), f"python -m etl pull --date {day}")
+                inputs = {f"raw/{source}": raw.sha256, "source": self.settings.sources[source].fingerprint()}
+                return inputs, lambda base: make(reading(raw), base)
+
+            return gather
+
+        def events(read, base):
             previous = self.lake.read(base, DATASETS["events"].columns) if base else None
-            result = normalise(read().events, previous)
+            result = normalise(read.events, previous)
             return result.events, {**counts(result.events), "duplicates": result.duplicates}
 
-        inputs = {f"raw/{source}": raw.sha256, "source": self.settings.sources[source].fingerprint()}
+        def ledger(read, _base):
+            return DATASETS["ledger"].arrange(read.ledger), {}
+
         return [
-            self._derive("normalise", Partition.of("events", date=day, source=source), inputs, events),
-            self._derive(
-                "normalise",
-                Partition.of("ledger", date=day, source=source),
-                inputs,
-                lambda _: (DATASETS["ledger"].arrange(read().ledger), {}),
-            ),
+            self._derive("normalise", Partition.of("events", date=day, source=source), from_raw(events)),
+            self._derive("normalise", Partition.of("ledger", date=day, source=source), from_raw(ledger)),
         ]
 
     def rate(self, day: date, source: str) -> Done:
@@ -206,42 +209,47 @@ class Jobs:
         from etl.lake import Partition
         from etl.rating.charge import rate
 
-        need = f"python -m etl run --date {day}"
-        events = self._need(Partition.of("events", date=day, source=source), need)
+        columns = [
+            "record_id", "kind", "outcome", "provider_account", "direction", "type", "status", "occurred_at",
+            "from_number", "to_number", "segments_reported", "segments_computed", "segments", "carrier", "ended_at",
+            "answered_seconds", "provider_cost", "provider_currency", "vanished",
+        ]  # fmt: skip
 
-        def compute(_base):
-            columns = [
-                "record_id", "kind", "outcome", "provider_account", "direction", "type", "status", "occurred_at",
-                "from_number", "to_number", "segments_reported", "segments_computed", "segments", "carrier",
-                "ended_at", "answered_seconds", "provider_cost", "provider_currency", "vanished",
-            ]  # fmt: skip
-            accepted = self.lake.read(events, columns).filter(pl.col("outcome") == "accepted")
-            attributed = self.directory.attribute(accepted, day, self.settings.currency)
-            charges = rate(attributed, self.card, day, credits_per_segment=self.settings.credits_per_segment)
-            return charges, {"unrated": charges["unrated"].is_not_null().sum()}
+        def gather():
+            events = self._need(Partition.of("events", date=day, source=source), f"python -m etl run --date {day}")
+            inputs = {
+                f"events/{source}": events.sha256,
+                "directory": self.directory.fingerprint,
+                "rates": self.card.fingerprint,
+            }
 
-        inputs = {
-            f"events/{source}": events.sha256,
-            "directory": self.directory.fingerprint,
-            "rates": self.card.fingerprint,
-        }
-        return self._derive("rate", Partition.of("charges", date=day, source=source), inputs, compute)
+            def compute(_base):
+                accepted = self.lake.read(events, columns).filter(pl.col("outcome") == "accepted")
+                attributed = self.directory.attribute(accepted, day, self.settings.currency)
+                charges = rate(attributed, self.card, day, credits_per_segment=self.settings.credits_per_segment)
+                return charges, {"unrated": charges["unrated"].is_not_null().sum()}
+
+            return inputs, compute
+
+        return self._derive("rate", Partition.of("charges", date=day, source=source), gather)
 
     def roll_up(self, day: date) -> Done:
         """Charges of every source → daily."""
         from etl.lake import Partition
         from etl.rollup import daily
 
-        charges = self.lake.heads("charges", date=day)
-        if not charges:
-            raise NotReady(f"nothing is rated for {day}: run python -m etl run --date {day}")
+        def gather():
+            charges = self.lake.heads("charges", date=day)
+            if not charges:
+                raise NotReady(f"nothing is rated for {day}: run python -m etl run --date {day}")
 
-        def compute(_base):
-            rolled = daily(self.lake.scan(list(charges.values())).drop("date", "source").collect())
-            return rolled, {"unrated": int(rolled["unrated"].sum())}
+            def compute(_base):
+                rolled = daily(self.lake.scan(list(charges.values())).drop("date", "source").collect())
+                return rolled, {"unrated": int(rolled["unrated"].sum())}
 
-        inputs = {f"charges/{p['source']}": v.sha256 for p, v in charges.items()}
-        return self._derive("roll up", Partition.of("daily", date=day), inputs, compute)
+            return {f"charges/{p['source']}": v.sha256 for p, v in charges.items()}, compute
+
+        return self._derive("roll up", Partition.of("daily", date=day), gather)
 
     def reconcile(self, day: date, source: str):
         """`reconcile.compare` of one day and source: what we hold against what the provider says it charged."""
@@ -270,20 +278,19 @@ class Jobs:
     def state(self, month: Month) -> Done:
         """daily → the month's statement lines, all accounts."""
         from etl.lake import Partition
-        from etl.schemas import DATASETS
         from etl.statement import lines
 
-        rolled = self._month_days(month)
+        def gather():
+            rolled = self._month_days(month)
 
-        def compute(_base):
-            frame = (
-                self.lake.scan(list(rolled.values())).drop("date").collect() if rolled else DATASETS["daily"].empty()
-            )
-            stated = lines(frame, self.directory.accounts)
-            return stated, {"unrated": int(stated.filter(stated["section"] == "usage")["unrated"].sum())}
+            def compute(_base):
+                stated = lines(self._daily(rolled), self.directory.accounts)
+                return stated, {"unrated": int(stated.filter(stated["section"] == "usage")["unrated"].sum())}
 
-        inputs = {p["date"]: v.sha256 for p, v in rolled.items()} | {"directory": self.directory.fingerprint}
-        done = self._derive("state", Partition.of("statement", month=str(month)), inputs, compute)
+            inputs = {p["date"]: v.sha256 for p, v in rolled.items()} | {"directory": self.directory.fingerprint}
+            return inputs, compute
+
+        done = self._derive("state", Partition.of("statement", month=str(month)), gather)
         self.__dict__.pop("statements", None)  # what was read before is no longer the newest
         return done
 
@@ -356,12 +363,17 @@ class Jobs:
 
         return unpack(self.lake.read(raw), lambda sha: self.lake.get_blob("raw", sha, SUFFIX, p=raw.partition))
 
-    def _derive(self, verb: str, target, inputs: Mapping[str, str] | None, compute: Callable) -> Done:
-        """Compute and commit one partition, unless its head came from the same inputs, code and settings."""
+    def _derive(self, verb: str, target, gather: Callable) -> Done:
+        """Compute and commit one partition, unless its head came from the same inputs, code and settings.
+
+        ``gather() -> (inputs, compute)`` reads the input heads, and is asked after the base was read: whoever commits
+        newer inputs in between moves the base, so an older answer never lands on a newer one.
+        """
         from etl.lake import Stale
 
         for attempt in range(STALE_TRIES):
             base = self.lake.head(target)
+            inputs, compute = gather()
             fresh = base is not None and inputs is not None and base.inputs == inputs
             if fresh and (base.code, base.config) == (self.lake.code, self.lake.config):
                 self.lake.heal(target.dataset, **dict(target.keys))
