@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from datetime import UTC, date, datetime
@@ -19,6 +20,10 @@ from etl.periods import Month
 from etl.settings import ConfigurationError
 
 DONE, FAILED, WRONG_USE, HELD = 0, 1, 2, 3
+
+
+class DaysFailed(Exception):
+    """Some days of a range could not be loaded; the others were."""
 
 
 class JsonLog(logging.Formatter):
@@ -51,7 +56,7 @@ def guarded(work: Callable[[], int], *, as_json: bool) -> int:
         return work()
     except ConfigurationError as error:
         return _failed(WRONG_USE, str(error), as_json)
-    except (NotReady, SourceError, StoreError, Stale, LookupError, ValueError, OSError) as error:
+    except (DaysFailed, NotReady, SourceError, StoreError, Stale, LookupError, ValueError, OSError) as error:
         return _failed(FAILED, f"{error}" or type(error).__name__, as_json)
 
 
@@ -72,7 +77,6 @@ class Progress:
     def __init__(self, verb: str, total: int, as_json: bool) -> None:
         self.verb, self.total, self.as_json = verb, total, as_json
         self.report = Report()
-        self.failures: list[str] = []
         self._bar = None
 
     def __enter__(self) -> Progress:
@@ -96,26 +100,23 @@ class Progress:
             self._summary()
 
     def each_day(self, window: Iterable[date], work: Callable[[date], list[Done]], workers: int) -> None:
-        """``work`` for every day, a few at once. One day's failure stops no other; all are named, then the first raised."""
+        """``work`` for every day, a few at once. One day's failure stops no other; DaysFailed names them all at the end."""
         from etl.lake import Stale, StoreError
         from etl.sources import SourceError
 
-        first: Exception | None = None
+        failures: list[str] = []
         with ThreadPoolExecutor(workers) as pool:
             running = {pool.submit(work, day): day for day in window}
             for future in as_completed(running):
                 day = running[future]
                 try:
                     self.add(future.result())
-                except (NotReady, SourceError, StoreError, Stale) as error:
-                    first = first or error
-                    self.failures.append(f"{day}: {error}")
+                except (NotReady, SourceError, StoreError, Stale, ValueError) as error:
+                    failures.append(f"{day}: {error}")
                 if self._bar:
                     self._bar.update(self._task, advance=1, description=f"{self.verb} {day}")
-        if first:
-            for line in sorted(self.failures)[1:]:
-                print(f"tollbook: {line}", file=sys.stderr)
-            raise type(first)(sorted(self.failures)[0]) from first
+        if failures:
+            raise DaysFailed(f"{len(failures)} of {len(running)} day(s) failed:\n  " + "\n  ".join(sorted(failures)))
 
     def months(self, jobs: Jobs, window: Iterable[date]) -> None:
         """Bring the statements of the months touched up to date."""
@@ -202,15 +203,30 @@ def _worse(one: int, other: int) -> int:
 
 
 def segments(text: str | None, in_: Path | None, out: Path | None, *, as_json: bool) -> int:
+    """Explain one text, or count a file of them with a bar over its bytes."""
     from etl import segments as counting
 
-    if in_ is not None:
-        count = counting.annotate_jsonl(in_, out)
-        print(f"{count} lines written to {out}", file=sys.stderr)
+    if in_ is None:
+        explanation = counting.explain(sys.stdin.read() if text == "-" else text)
+        if as_json:
+            emit(asdict(explanation))
+        else:
+            print(counting.render_explanation(explanation))
         return DONE
-    explanation = counting.explain(sys.stdin.read() if text == "-" else text)
-    if as_json:
-        emit(asdict(explanation))
-    else:
-        print(counting.render_explanation(explanation))
+    with _bytes_bar(in_, shown=not as_json) as advance:
+        lines = counting.annotate_jsonl(in_, out, progress=lambda _lines, read: advance(read))
+    print(f"{lines} lines written to {out}", file=sys.stderr)
     return DONE
+
+
+@contextlib.contextmanager
+def _bytes_bar(file: Path, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    if not (shown and sys.stderr.isatty()):
+        yield lambda _read: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(file.name, total=file.stat().st_size if file.exists() else None)
+        yield lambda read: bar.update(task, completed=read)
