@@ -38,9 +38,10 @@ $(VENV)/ok: requirements.lock pyproject.toml
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
 	  echo "Installing python3-venv, which Debian keeps apart from Python"; rm -rf $(VENV); \
 	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends python3-venv >/dev/null && $(PYTHON) -m venv $(VENV); }
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check uv
+	@awk '/^uv==/ {p=1} !/^(uv==| )/ {p=0} p' requirements.lock > $(VENV)/uv.txt
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.txt
 	@$(UV) pip install -q --require-hashes --no-deps -r requirements.lock
-	@$(UV) pip install -q --no-deps -e .
+	@$(UV) pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 # The pages are tested in a real browser; Debian's is enough.

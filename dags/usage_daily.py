@@ -42,7 +42,9 @@ from etl import nights
     tags=["tollbook", "billing"],
 )
 def usage_daily():
-    @task.sensor(poke_interval=300, timeout=timedelta(hours=6).total_seconds(), mode="reschedule")
+    @task.sensor(
+        poke_interval=300, timeout=timedelta(hours=SETTINGS.settle_hours + 6).total_seconds(), mode="reschedule"
+    )
     def wait_for_late_logs() -> bool:
         return nights.settled(run_day(), SETTINGS.settle_hours)
 
@@ -66,11 +68,12 @@ def usage_daily():
     def reconcile(source: str, window: str) -> str:
         return nights.reconcile(jobs(), window, source)
 
-    @task
+    # What did load is rolled up and stated, whatever failed beside it; the audit then fails the run by name.
+    @task(trigger_rule="all_done")
     def roll_up(window: str) -> str:
         return nights.each(jobs(), "roll_up", window)
 
-    @task
+    @task(trigger_rule="all_done")
     def state(windows: list[str]) -> list[str]:
         return nights.state(jobs(), windows)
 

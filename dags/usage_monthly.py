@@ -20,6 +20,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import Param, PartitionedAssetTimetable, StartOfMonthMapper, dag, task
+from airflow.sdk.exceptions import AirflowFailException
 from tollbook_wiring import DEFAULTS, SETTINGS, USAGE_DAILY, jobs, run_month
 
 from etl import nights
@@ -52,19 +53,29 @@ def usage_monthly():
     def close(month: str) -> str:
         return nights.close(jobs(), month)
 
-    @task
+    # One account's trouble stops no other: each verb does what it can for every month, the watcher fails the run.
+    @task(trigger_rule="all_done")
     def publish(month: str) -> str:
         from reports.jobs import publish_month
 
         return publish_month(jobs(), month)
 
-    @task(retries=5)
+    @task(trigger_rule="all_done", retries=5)
     def mail(month: str) -> None:
         from reports.jobs import mail_month
 
         mail_month(jobs(), month)
 
-    mail.expand(month=publish.expand(month=close.expand(month=plan())))
+    @task(trigger_rule="one_failed")
+    def watcher() -> None:
+        raise AirflowFailException("a task before this one failed: its log says for which account and why")
+
+    months = plan()
+    closed = close.expand(month=months)
+    published = publish.expand(month=months)
+    mailed = mail.expand(month=months)
+    closed >> published >> mailed
+    [months, closed, published, mailed] >> watcher()
 
 
 usage_monthly()

@@ -72,7 +72,10 @@ def _finished(window: list[date], month: str | None) -> list[date]:
     """The days of a running month that are over; a day asked for by name is not dropped but refused later."""
     from etl.periods import today
 
-    return [d for d in window if d < today()] if month else window
+    over = [d for d in window if d < today()] if month else window
+    if not over:
+        raise typer.BadParameter(f"no day of {month} is over yet (UTC)")
+    return over
 
 
 def _jobs(config: Path | None, source: list[str] | None = None):
@@ -106,9 +109,9 @@ def pull(
         from etl import console
 
         jobs = _jobs(config, source)
-        with console.Progress("pull", len(window) * len(source or jobs.sources), json) as progress:
+        with console.Progress("pull", len(window), json) as progress:
             progress.each_day(window, lambda d: [jobs.pull(d, s) for s in source or jobs.sources], workers)
-        return 0
+        return progress.exit_code()
 
     _command(work, json)
 
@@ -172,8 +175,13 @@ def run(
 
 @app.command()
 def reconcile(
-    date_: Day = None, from_: From = None, to: To = None, month: MonthOption = None, source: Source = None,
-    config: Config = None, json: Json = False,
+    date_: Day = None,
+    from_: From = None,
+    to: To = None,
+    month: MonthOption = None,
+    source: Source = None,
+    config: Config = None,
+    json: Json = False,
 ) -> None:
     """Compare what the lake holds with the provider's own daily totals: records, segments or minutes, and money."""
     window = _finished(_window(date_, from_, to, month), month)
@@ -208,9 +216,8 @@ def close(
     def work() -> int:
         from etl import console
 
-        results = _jobs(config).close(wanted, account, on=day)
-        console.closings(results, as_json=json)
-        return 3 if any(not r.closed for r in results) else 0
+        jobs = _jobs(config)
+        return console.closings(jobs.close(wanted, account, on=day), jobs.loose_ends(wanted), as_json=json)
 
     _command(work, json)
 

@@ -77,6 +77,7 @@ class Progress:
     def __init__(self, verb: str, total: int, as_json: bool) -> None:
         self.verb, self.total, self.as_json = verb, total, as_json
         self.report = Report()
+        self.failures: list[str] = []
         self._bar = None
 
     def __enter__(self) -> Progress:
@@ -100,7 +101,7 @@ class Progress:
             self._summary()
 
     def each_day(self, window: Iterable[date], work: Callable[[date], list[Done]], workers: int) -> None:
-        """``work`` for every day, a few at once. One day's failure stops no other; DaysFailed names them all at the end."""
+        """``work`` for every day, a few at once. One day's failure stops no other; `exit_code` names them."""
         from etl.lake import Stale, StoreError
         from etl.sources import SourceError
 
@@ -111,17 +112,17 @@ class Progress:
                 day = running[future]
                 try:
                     self.add(future.result())
-                except (NotReady, SourceError, StoreError, Stale, ValueError) as error:
+                except (NotReady, SourceError, StoreError, Stale, LookupError, ValueError, OSError) as error:
                     failures.append(f"{day}: {error}")
                 if self._bar:
                     self._bar.update(self._task, advance=1, description=f"{self.verb} {day}")
-        if failures:
-            raise DaysFailed(f"{len(failures)} of {len(running)} day(s) failed:\n  " + "\n  ".join(sorted(failures)))
+        self.failures = sorted(failures)
 
     def months(self, jobs: Jobs, window: Iterable[date]) -> None:
         """Bring the statements of the months touched up to date."""
         for month in sorted({Month.of(day) for day in window}):
-            self.add([jobs.state(month)])
+            if jobs.has_days(month):
+                self.add([jobs.state(month)])
 
     def add(self, done: list[Done]) -> None:
         self.report += Report(tuple(done), tuple(held(done)))
@@ -130,6 +131,10 @@ class Progress:
                 emit(one.as_dict())
 
     def exit_code(self) -> int:
+        """3 if something is held back, else 0. DaysFailed names the days that could not be loaded."""
+        if self.failures:
+            count = f"{len(self.failures)} day(s) failed; the others are done"
+            raise DaysFailed(f"{count}:\n  " + "\n  ".join(self.failures))
         return HELD if self.report.held else DONE
 
     def _summary(self) -> None:
@@ -166,19 +171,25 @@ def reconciled(jobs: Jobs, window: list[date], sources: list[str], *, as_json: b
     return HELD if unexplained else DONE
 
 
-def closings(results: Iterable, *, as_json: bool) -> None:
+def closings(results: list, loose_ends: list[str], *, as_json: bool) -> int:
+    """Print what became of each account's month. 3 if one stays open, or the month holds what no statement shows."""
     for result in results:
         if as_json:
             emit({"account_id": result.account_id, "month": str(result.month), "revision": result.revision,
-                  "closed": result.closed, "held": list(result.held)})  # fmt: skip
+                  "closed": result.closed, "held": list(result.held), "later": result.later})  # fmt: skip
         elif result.closed:
             print(f"{result.account_id}: {result.month} is final, revision {result.revision}")
+            if result.later:
+                print(f"  {result.later}")
         else:
             print(f"{result.account_id}: {result.month} stays open")
             for reason in result.held[:10]:
                 print(f"  {reason}")
             if len(result.held) > 10:
                 print(f"  … and {len(result.held) - 10} more")
+    for sentence in loose_ends:
+        emit({"held": sentence}) if as_json else print(f"held back: {sentence}")
+    return HELD if loose_ends or any(not r.closed or r.later for r in results) else DONE
 
 
 def verdicts(found: Iterable, *, as_json: bool) -> int:

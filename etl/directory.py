@@ -4,7 +4,7 @@ Four CSV files in one folder. Validity is [valid_from, valid_to) in UTC days; an
 
 ======================  ====================================================================================
 ``accounts.csv``        account_id, name, company, currency, rate_card, email_to (``;`` between addresses),
-                        provider_account_sid (``;`` between several), optional locale
+                        provider_account_sid (``;`` between several), optional locale and valid_from
 ``owners.csv``          account_id, owner_kind (member | inbox), owner_id, name
 ``numbers.csv``         number_e164, account_id, owner_kind, owner_id, campaign_id, registered, number_class,
                         valid_from, valid_to
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import polars as pl
 
+from etl.periods import Month, parse_day
 from etl.schemas import NUMBER_CLASSES, UNASSIGNED
 from etl.settings import SAFE_ID, ConfigurationError
 
@@ -50,6 +51,8 @@ class Account:
     email_to: tuple[str, ...]
     provider_accounts: tuple[str, ...] = ()
     locale: str = "en_US"
+    valid_from: date | None = None
+    """First UTC day as a customer; no statement is made for months before. None: from go-live."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class Directory:
     @cached_property
     def by_id(self) -> dict[str, Account]:
         return {a.account_id: a for a in self.accounts}
+
+    def of_month(self, month: Month) -> tuple[Account, ...]:
+        """Accounts that were customers on some day of the month."""
+        return tuple(a for a in self.accounts if a.valid_from is None or a.valid_from < month.end)
 
     def account(self, account_id: str) -> Account:
         """Raises ConfigurationError for an account that accounts.csv does not list."""
@@ -169,6 +176,13 @@ def _true_or_false(column: str) -> pl.Expr:
     return pl.col(column).str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
 
 
+def _day(text: str | None) -> date | None:
+    try:
+        return parse_day(text) if text else None
+    except ValueError:
+        return None
+
+
 def _split(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(";") if part.strip())
 
@@ -184,6 +198,7 @@ def _accounts(frame: pl.DataFrame) -> Iterator[Account]:
             email_to=_split(row["email_to"]),
             provider_accounts=_split(row["provider_account_sid"]),
             locale=row.get("locale") or "en_US",
+            valid_from=_day(row.get("valid_from")),
         )
 
 
@@ -204,6 +219,8 @@ def _check_accounts(frame: pl.DataFrame) -> Iterator[str]:
             yield f"{where}: name is empty"
         if not re.fullmatch("[A-Z]{3}", row["currency"] or ""):
             yield f"{where}: currency {row['currency']!r} must be three capital letters, such as USD"
+        if row.get("valid_from") and _day(row["valid_from"]) is None:
+            yield f"{where}: valid_from {row['valid_from']!r} must be empty or a day, YYYY-MM-DD"
         if not row["rate_card"]:
             yield f"{where}: rate_card is empty: name a card of the rates folder"
         for address in _split(row["email_to"]):

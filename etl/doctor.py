@@ -109,9 +109,15 @@ def _mail(jobs: Jobs) -> Iterator[Verdict]:
 
     def reach() -> str:
         connection = jobs.resolve(mail.connection)
-        with smtplib.SMTP(connection.host, connection.port or 587, timeout=10) as server:
-            if mail.starttls:
-                server.starttls(context=ssl.create_default_context())
+        if not connection.host:
+            raise ConfigurationError(f"connection {mail.connection!r} names no host")
+        at_once = connection.port == 465 or bool(connection.extra.get("ssl"))
+        secure = ssl.create_default_context(cafile=connection.extra.get("cafile"))
+        options = {"context": secure} if at_once else {}
+        kind = smtplib.SMTP_SSL if at_once else smtplib.SMTP
+        with kind(connection.host, connection.port or 587, timeout=10, **options) as server:
+            if mail.starttls and not at_once:
+                server.starttls(context=secure)
             if connection.login:
                 server.login(connection.login, connection.password)
             server.noop()

@@ -139,7 +139,7 @@ class Jobs:
     def statements(self):
         from etl.statement import Statements
 
-        return Statements(self.lake, self.directory, self.settings.sources)
+        return Statements(self.lake, self.directory, self.settings.sources, self.settings.start)
 
     def check_configuration(self) -> None:
         """Open everything that can be opened without a request; ConfigurationError names what is wrong."""
@@ -244,7 +244,9 @@ class Jobs:
                 raise NotReady(f"nothing is rated for {day}: run python -m etl run --date {day}")
 
             def compute(_base):
-                rolled = daily(self.lake.scan(list(charges.values())).drop("date", "source").collect())
+                every = self.lake.scan(list(charges.values())).collect()
+                _refuse_twice(every, day)
+                rolled = daily(every.drop("date", "source"))
                 return rolled, {"unrated": int(rolled["unrated"].sum())}
 
             return {f"charges/{p['source']}": v.sha256 for p, v in charges.items()}, compute
@@ -284,7 +286,7 @@ class Jobs:
             rolled = self._month_days(month)
 
             def compute(_base):
-                stated = lines(self._daily(rolled), self.directory.accounts)
+                stated = lines(self._daily(rolled), self.directory.of_month(month))
                 return stated, {"unrated": int(stated.filter(stated["section"] == "usage")["unrated"].sum())}
 
             inputs = {p["date"]: v.sha256 for p, v in rolled.items()} | {"directory": self.directory.fingerprint}
@@ -301,14 +303,16 @@ class Jobs:
         from etl import statement
 
         head, stated, rolled = self._stated(month)
-        lacking = statement.missing_days(self.lake, rolled, month, self.settings.sources)
+        lacking = statement.missing_days(self.lake, rolled, month, self.settings.sources, self.settings.start)
+        lacking += [s for s in self._stale_days(rolled) if not any(s[:10] == named[:10] for named in lacking)]
         already = statement.closings(self.lake, month)
         earliest = month.end + timedelta(days=self.settings.close_after_days)
         results = []
-        for account_id in accounts or self.directory.by_id:
+        for account_id in accounts or [a.account_id for a in self.directory.of_month(month)]:
             account = self.directory.account(account_id)
             if account_id in already:
-                results.append(statement.Closing(account_id, month, already[account_id]["revision"]))
+                later = statement.later(self.lake, already[account_id], stated)
+                results.append(statement.Closing(account_id, month, already[account_id]["revision"], later=later))
                 continue
             reasons = statement.holds(account_id, month, stated, lacking, earliest, on or self._today())
             if reasons:
@@ -336,9 +340,53 @@ class Jobs:
             stated = self.lake.read(head, DATASETS["statement"].columns)
             rolled = self._month_days(month)
             daily = self._daily(rolled)
-            if lines(daily, self.directory.accounts).equals(stated):
+            if lines(daily, self.directory.of_month(month)).equals(stated):
                 return head, stated, rolled
         raise Stale(f"{month} was rolled up again {STALE_TRIES} times while it was closing: is another run on?")
+
+    def _stale_days(self, rolled: Mapping) -> list[str]:
+        """Roll-ups that do not hold the newest charges, as sentences: a run died between rating and rolling up."""
+        from etl.rollup import daily
+        from etl.schemas import DATASETS
+
+        if not rolled:
+            return []
+        dates = sorted(p["date"] for p in rolled)
+        every = self.lake.heads("charges", date=(dates[0], dates[-1]))
+        stale = []
+        for partition, version in rolled.items():
+            charges = {p: v for p, v in every.items() if p["date"] == partition["date"]}
+            if {f"charges/{p['source']}": v.sha256 for p, v in charges.items()} == version.inputs:
+                continue
+            # Other inputs may still mean the same figures.
+            newest = daily(self.lake.scan(list(charges.values())).drop("date", "source").collect())
+            if not newest.equals(self.lake.read(version, DATASETS["daily"].columns)):
+                stale.append(
+                    f"{partition['date']} was rated again since: python -m etl rate --date {partition['date']}"
+                )
+        return stale
+
+    def loose_ends(self, month: Month) -> list[str]:
+        """What the month holds that no account pays for, as sentences: records in quarantine and usage of no account."""
+        import polars as pl
+
+        window = (month.first, month.days[-1])
+        quarantined = sum(int(v.sums.get("quarantined", 0)) for v in self.lake.heads("events", date=window).values())
+        daily = self._daily(self._month_days(month))
+        billed = pl.col("account_id").is_in([a.account_id for a in self.directory.of_month(month)])
+        strays = daily.filter(~billed & (pl.col("line") != "carrier_fee"))["events"].sum()
+        ends = []
+        if quarantined:
+            ends.append(f"{month}: {quarantined} record(s) in quarantine: see docs/sources.md for each reason's remedy")
+        if strays:
+            ends.append(
+                f"{month}: {strays} record(s) of no account of that month: complete accounts.csv, then etl rate"
+            )
+        return ends
+
+    def has_days(self, month: Month) -> bool:
+        """Whether any day of the month is rolled up."""
+        return bool(self._month_days(month))
 
     def _daily(self, rolled: Mapping):
         """The rows of these daily partitions, without the date."""
@@ -389,6 +437,21 @@ class Jobs:
             return Done(verb, target.path, version.seq, version.rows, changed, counted)
         raise Stale(
             f"{target} moved {STALE_TRIES} times while {verb} was computing: is another run of the same day on?"
+        )
+
+
+def _refuse_twice(charges, day: date) -> None:
+    """ValueError if two sources hold the same record: it would be billed twice."""
+    import polars as pl
+
+    key = ["kind", "record_id"]
+    twice = charges.filter(charges.select(key).is_duplicated())
+    if twice.height:
+        first = twice.sort(key).row(0, named=True)
+        sources = ", ".join(sorted(twice.filter(pl.col("record_id") == first["record_id"])["source"].unique()))
+        raise ValueError(
+            f"{day}: {twice.height} charges share a record, first {first['record_id']} of {sources}: they would be "
+            "billed twice, so nothing is rolled up. Bring these records from one source, and give the other a lake of its own"
         )
 
 

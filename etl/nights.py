@@ -106,12 +106,13 @@ def due_months(jobs: Jobs, upto: Month) -> list[str]:
     closed ones young enough to be mailed, so that a refused address is tried again the next night."""
     from etl.statement import closings
 
-    accounts = set(jobs.directory.by_id)
     young = timedelta(days=jobs.settings.mail.max_age_days if jobs.settings.mail else 0)
     today = jobs.clock().astimezone(UTC).date()
 
     def due(month: Month) -> bool:
-        return today - month.end <= young or bool(accounts - set(closings(jobs.lake, month)))
+        return today - month.end <= young or bool(
+            {a.account_id for a in jobs.directory.of_month(month)} - set(closings(jobs.lake, month))
+        )
 
     return [str(m) for m in jobs.statements.months() if m < upto and due(m)] + [str(upto)]
 
@@ -121,8 +122,12 @@ def close(jobs: Jobs, month: str) -> str:
     for result in jobs.close(Month.parse(month)):
         if result.closed:
             log.info("%s: %s is final, revision %d", result.account_id, month, result.revision)
+        if result.later:
+            log.warning("%s: %s", result.account_id, result.later)
         for reason in result.held[:10]:
             log.warning("%s: %s stays open: %s", result.account_id, month, reason)
+    for sentence in jobs.loose_ends(Month.parse(month)):
+        log.warning("%s", sentence)
     return month
 
 

@@ -75,7 +75,7 @@ def compare(events: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
     """One row per account and category that either side knows of:
 
     provider_account, category, count, ledger_count, quantity, ledger_quantity, cost, ledger_cost, ledger_fees, unpriced, reading
-    (apart | included | null), verdict (ok | explained | unexplained), why.
+    (apart | included | null), verdict (ok | explained | unexplained | no totals), why.
     """
     mine = ours(events)
     fees = ledger.filter(pl.col("category").str.ends_with("-messages-carrierfees")).select(
@@ -106,15 +106,21 @@ def compare(events: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
     good_money = fee_only | is_share | reading.is_not_null()
     # Price and ledger do not appear in the same instant, so a difference no larger than what waits is explained.
     waiting = (pl.col("ledger_count") - pl.col("count")).is_between(0, pl.col("unpriced")) & (pl.col("unpriced") > 0)
+    # A source without totals of its own (export files) can be neither right nor wrong.
+    silent = ~pl.col("provider_account").is_in(ledger["provider_account"].unique().implode())
     return (
         joined.with_columns(reading=reading)
         .with_columns(
-            verdict=pl.when(same_count & same_quantity & good_money)
+            verdict=pl.when(silent)
+            .then(pl.lit("no totals"))
+            .when(same_count & same_quantity & good_money)
             .then(pl.lit("ok"))
             .when(waiting)
             .then(pl.lit("explained"))
             .otherwise(pl.lit("unexplained")),
-            why=pl.when(~same_count & waiting)
+            why=pl.when(silent)
+            .then(pl.lit("the source gives no totals"))
+            .when(~same_count & waiting)
             .then(pl.lit("some records have no price yet"))
             .when(~same_count)
             .then(pl.lit("the number of records differs"))

@@ -184,7 +184,7 @@ class Settings(BaseSettings):
     reread_month_on: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
         (3, 8), description="days of the month on which the month before is read again"
     )
-    close_after_days: int = Field(2, ge=0, le=31, description="days after a month's end before it may close")
+    close_after_days: int = Field(7, ge=0, le=31, description="days after a month's end before it may close")
     operators: tuple[str, ...] = Field((), description="who is mailed when a task fails")
     credits_per_segment: int = Field(1, ge=0, description="credits one billed segment burns, sent or received")
     _home: Path = PrivateAttr(default=Path())

@@ -86,17 +86,22 @@ class Closing:
     month: Month
     revision: int
     held: tuple[str, ...] = ()
+    later: str = ""
+    """What arrived after closing, as a sentence: it is in the lake and on no statement yet."""
 
     @property
     def closed(self) -> bool:
         return not self.held
 
 
-def missing_days(lake: Lake, days: Mapping[Partition, Version], month: Month, sources: Iterable[str]) -> list[str]:
-    """What the month lacks, as sentences: days without a roll-up, and sources a day's roll-up did not contain."""
+def missing_days(
+    lake: Lake, days: Mapping[Partition, Version], month: Month, sources: Iterable[str], start: date = date.min
+) -> list[str]:
+    """What the month lacks from go-live (``start``) on, as sentences: days without a roll-up, and sources a day's roll-up
+    did not contain."""
     by_date = {p["date"]: v for p, v in days.items()}
     lacking = []
-    for day in month.days:
+    for day in (d for d in month.days if d >= start):
         version = by_date.get(day.isoformat())
         absent = [s for s in sorted(sources) if version is None or not _contains(lake, version, day, s)]
         if absent:
@@ -133,6 +138,22 @@ def holds(
         if shown != total:
             reasons.append(f"lines add up to {shown}, the total says {total}: this is a defect, do not send it")
     return tuple(reasons)
+
+
+def later(lake: Lake, manifest: dict, stated: pl.DataFrame) -> str:
+    """How the newest lines differ from those the month was closed with; empty while they do not."""
+    mine = pl.col("account_id") == manifest["account_id"]
+    reference = manifest["statement"]
+    version = lake.version(Partition.parse(reference["partition"]), reference["seq"])
+    pinned = lake.read(version, stated.columns).filter(mine)
+    now = stated.filter(mine)
+    if now.equals(pinned):
+        return ""
+    was, is_ = (f.filter(pl.col("section") == "total")["amount"].sum() for f in (pinned, now))
+    return (
+        f"{manifest['month']} was closed with {was.normalize():f}; what arrived since makes it {is_.normalize():f}. "
+        "The statement stays as it is"
+    )
 
 
 def close_key(month: Month, account_id: str, revision: int) -> str:
@@ -242,10 +263,11 @@ class Statement:
 class Statements:
     """Reads statements out of the lake for many accounts, each partition once."""
 
-    def __init__(self, lake: Lake, directory: Directory, sources: Iterable[str]) -> None:
+    def __init__(self, lake: Lake, directory: Directory, sources: Iterable[str], start: date = date.min) -> None:
         self.lake = lake
         self.directory = directory
         self.sources = tuple(sources)
+        self.start = start
         self._heads = lake.heads("statement")
         self._closings: dict[Month, dict[str, dict]] = {}
         self._days: dict[Month, dict[Partition, Version]] = {}
@@ -255,6 +277,10 @@ class Statements:
     @property
     def accounts(self) -> tuple[Account, ...]:
         return self.directory.accounts
+
+    def accounts_of(self, month: Month) -> tuple[Account, ...]:
+        """Accounts that were customers on some day of the month."""
+        return self.directory.of_month(month)
 
     def months(self) -> list[Month]:
         """Months with a statement in the lake, oldest first."""
@@ -302,7 +328,7 @@ class Statements:
 
     def _missing(self, month: Month) -> list[str]:
         if month not in self._lacking:
-            self._lacking[month] = missing_days(self.lake, self._month_days(month), month, self.sources)
+            self._lacking[month] = missing_days(self.lake, self._month_days(month), month, self.sources, self.start)
         return self._lacking[month]
 
     def _month(self, account_id: str, month: Month) -> tuple[dict | None, pl.DataFrame, pl.DataFrame, list[Version]]:

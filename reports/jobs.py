@@ -7,6 +7,7 @@ other: every verb does all it can, then reports each account's outcome.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -123,10 +124,12 @@ class Reports:
         store = open_configured(self.settings.reports.store, self.settings.home, self.jobs.resolve)
         return Publisher(store, self.settings.reports, self._today)
 
-    def accounts(self, chosen: Iterable[str] | None = None) -> list[str]:
-        """Ids of the chosen accounts, or of all. ConfigurationError for one that is not in the directory."""
+    def accounts(self, month: Month, chosen: Iterable[str] | None = None) -> list[str]:
+        """Ids of the chosen accounts, or of all that were customers in the month. ConfigurationError for one that is not in
+        the directory."""
         known = [account.account_id for account in self.jobs.statements.accounts]
-        chosen = list(dict.fromkeys(chosen or known))
+        ours = [account.account_id for account in self.jobs.statements.accounts_of(month)]
+        chosen = list(dict.fromkeys(chosen or ours))
         if unknown := set(chosen) - set(known):
             raise ConfigurationError(
                 f"unknown account {', '.join(sorted(unknown))}: accounts.csv has {', '.join(known)}"
@@ -151,7 +154,7 @@ class Reports:
         settings = self._mail_settings()
         outbox = Outbox(self.jobs.lake)
         with Server(self.jobs.resolve(settings.connection), starttls=settings.starttls) as server:
-            for account_id in self.accounts(accounts):
+            for account_id in self.accounts(month, accounts):
                 yield self._guarded("mail", account_id, month, lambda a: self._mail(a, month, outbox, server))
 
     def preview(
@@ -167,7 +170,7 @@ class Reports:
             check_address(to)
         server = Server(self.jobs.resolve(settings.connection), starttls=settings.starttls) if to else None
         with server or nullcontext():
-            for account_id in self.accounts(accounts):
+            for account_id in self.accounts(month, accounts):
                 yield self._guarded("preview", account_id, month, lambda a: self._preview(a, month, to, folder, server))
 
     # -------------------------------------------------------------------------------------------- one account
@@ -186,7 +189,7 @@ class Reports:
                     written, kept = written + again.written, kept + again.kept
             return Outcome(verb, account_id, str(month), done.state, done.revision, done.page, written, kept, done.held)
 
-        for account_id in self.accounts(accounts):
+        for account_id in self.accounts(month, accounts):
             yield self._guarded(verb, account_id, month, work)
 
     def _mail(self, account_id: str, month: Month, outbox, server) -> Outcome:
@@ -226,7 +229,7 @@ class Reports:
                 outbox.intend(entry, message["Message-ID"])
                 server.send(message, settings.sender, recipient)
             except (NotSendable, Refused) as error:
-                held.append(f"not mailed to {_hidden(recipient)}: {error}")
+                held.append(f"not mailed to {_hidden(recipient)}: {_without_addresses(str(error))}")
                 continue
             outbox.confirm(entry, message["Message-ID"])
             sent += 1
@@ -295,6 +298,11 @@ def _unlinked(settings):
 def _distinct(addresses: Iterable[str]) -> list[str]:
     """Each address once, in order; upper and lower case are the same address."""
     return list({address.strip().lower(): address.strip() for address in addresses}.values())
+
+
+def _without_addresses(text: str) -> str:
+    """What a server answers, which likes to repeat the address."""
+    return re.sub(r"[^\s<>@]+@(?=[^\s<>@])", "…@", text)
 
 
 def _hidden(address: str) -> str:

@@ -115,9 +115,19 @@ def _dags(place: Place, environment: dict[str, str]) -> None:
             raise SystemExit(f"the DAGs did not succeed; the whole log is {log}")
     finally:
         if child.poll() is None:
-            os.killpg(child.pid, signal.SIGTERM)
-            child.wait()
+            _end(child)
     (place.root / "airflow" / "loaded").touch()
+
+
+def _end(child: subprocess.Popen, patience: float = 30) -> None:
+    """Stop a child and all it started: politely, then not."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(max(0.1, patience))
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
 
 
 def _take_home(place: Place) -> None:
@@ -144,7 +154,8 @@ def _tell(place: Place) -> None:
         month = statement.history[-1]
         console.print(
             f"  {account.name:<24} {statement.total:>10.2f} {account.currency}   {month.messages:,} messages, "
-            f"{month.segments:,} segments   {statement.state}, revision {statement.revision}"
+            f"{month.segments:,} segments   {statement.state}, revision {statement.revision}",
+            soft_wrap=True,
         )
         folder = place.out / account.account_id / str(MONTH)
         console.print(f"    statement  {folder / 'index.html'}", soft_wrap=True)
@@ -155,6 +166,14 @@ def _tell(place: Place) -> None:
     console.print(
         f"\n  bucket     s3://{REPORTS_BUCKET} (its data: {place.root / 's3'}; `make up` serves it)", soft_wrap=True
     )
+
+
+@app.callback()
+def _stop_in_order() -> None:
+    """The whole of Tollbook on one machine, on loopback."""
+    # A closed terminal or a cancelled job must not leave servers behind: their clean-up runs on SystemExit.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _frame: sys.exit(128 + received))
 
 
 @app.command()
@@ -217,10 +236,7 @@ def _airflow(place: Place, environment: dict[str, str]) -> Iterator[None]:
                 os.killpg(child.pid, signal.SIGTERM)
         deadline = time.monotonic() + 30
         for child in running:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(max(0.1, deadline - time.monotonic()))
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+            _end(child, deadline - time.monotonic())
 
 
 if __name__ == "__main__":

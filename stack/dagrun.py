@@ -18,6 +18,7 @@ def run(requests: list[tuple[str, dict]]) -> bool:
     # What Airflow's own processes do with the folder of a DAG bundle.
     sys.path.insert(0, airflow_conf.get("core", "dags_folder"))
     initdb()
+    make_pools()
     for dag_id, conf in requests:
         bag = DagBag()
         if bag.import_errors:
@@ -30,6 +31,18 @@ def run(requests: list[tuple[str, dict]]) -> bool:
         if state != "success":
             return False
     return True
+
+
+def make_pools() -> None:
+    """The pools the DAGs name: a task of a pool that is not there would wait for ever."""
+    from airflow.models.pool import Pool
+
+    from etl.settings import load
+
+    for source in load().sources:
+        Pool.create_or_update_pool(
+            f"tollbook_{source}", 2, "tasks that ask this provider at once", include_deferred=False
+        )
 
 
 if __name__ == "__main__":

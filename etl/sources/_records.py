@@ -111,7 +111,9 @@ def to_events(rows: pl.DataFrame, resource: str, day: date, *, filtered: bool) -
     if filtered:
         _refuse_ignored_filter(typed, resource, day)
     problems = _problems(spec, resource)
-    readable = ~pl.col(PROBLEM).is_in(list(UNREADABLE)).fill_null(False)  # of an unreadable record, nothing else can be said
+    readable = ~pl.col(PROBLEM).is_in(list(UNREADABLE)).fill_null(
+        False
+    )  # of an unreadable record, nothing else can be said
     flagged = typed.with_columns(
         **{f"!{code}": flag.fill_null(False) & (readable | (code in UNREADABLE)) for code, flag in problems.items()},
         excluded=_excluded(spec, resource, start),

@@ -113,7 +113,9 @@ class Files:
             )
         for number, name in enumerate(names):
             if not name.lower().removesuffix(".gz").endswith(FORMS):
-                raise SourceError(f"{self.name}: {name} is neither {', '.join(FORMS)}: narrow the pattern, or rename the file")
+                raise SourceError(
+                    f"{self.name}: {name} is neither {', '.join(FORMS)}: narrow the pattern, or rename the file"
+                )
             body = self._get(name)
             page = Page(self.settings.resource, self.settings.provider_account or "", number, name, body)
             self._check(page)

@@ -1,4 +1,4 @@
-"""A private Airflow and one small workplace, both set up before Airflow is imported for the first time."""
+"""One small workplace for the DAGs, and the database of the private Airflow that tests/conftest.py set up."""
 
 from __future__ import annotations
 
@@ -39,17 +39,8 @@ def place(tmp_path_factory, provider, postbox) -> Path:
     settings.write_text(
         settings.read_text().replace("start = 2026-03-01", 'start = 2026-10-01\noperators = ["ops@example.com"]')
     )
-    for name in [n for n in os.environ if n.startswith("AIRFLOW")]:
-        del os.environ[name]
     found = environment(settings, provider, postbox[1])
-    os.environ.update({k: v for k, v in found.items() if k.startswith(("AIRFLOW", "TOLLBOOK"))})
-    os.environ.update(
-        AIRFLOW_HOME=str(folder / "airflow"),
-        AIRFLOW__CORE__DAGS_FOLDER=str(REPOSITORY / "dags"),
-        AIRFLOW__CORE__LOAD_EXAMPLES="False",
-        AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{folder / 'airflow.db'}",
-        AIRFLOW__CORE__UNIT_TEST_MODE="False",
-    )
+    os.environ.update({k: v for k, v in found.items() if k.startswith(("AIRFLOW_CONN", "TOLLBOOK"))})
     sys.path.insert(0, str(REPOSITORY / "dags"))
     from airflow.utils.db import initdb
 

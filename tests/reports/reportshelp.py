@@ -26,6 +26,9 @@ class FakeStatements:
     def accounts(self):
         return tuple(s.account for s in self.given)
 
+    def accounts_of(self, _month):
+        return self.accounts
+
     def load(self, account_id, month):
         for statement in self.given:
             if (statement.account.account_id, statement.month) == (account_id, month):

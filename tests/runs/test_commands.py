@@ -130,7 +130,7 @@ def test_a_month_does_not_close_too_early(surroundings):
     etl("run", "--month", "2026-09")
     code, text = etl("close", "--month", "2026-09", "--on", "2026-10-01")
     assert code == 3
-    assert "too early: 2026-09 may close from 2026-10-03" in text
+    assert "too early: 2026-09 may close from 2026-10-08" in text
 
 
 def test_a_failing_provider_is_1_and_names_the_request(surroundings, settings, provider):

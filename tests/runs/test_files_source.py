@@ -34,6 +34,13 @@ def test_same_day_same_bill(jobs, settings, surroundings, format_):
     table = '[sources.files]\nkind = "files"\ncurrency = "USD"\npattern = "*{date}*"\nstore = { url = "drop" }\n\n[reports.store]'
     start, end = text.index("[sources.twilio]"), text.index("[reports.store]")
     settings.write_text(text[:start] + text[end:].replace("[reports.store]", table, 1))
+    api_and_files = Jobs.open(run_id="both")
+    api_and_files.pull(DAY, "files")
+    api_and_files.normalise(DAY, "files")
+    api_and_files.rate(DAY, "files")
+    with pytest.raises(ValueError, match="of files, twilio: they would be billed twice"):
+        api_and_files.roll_up(DAY)
+    settings.write_text(settings.read_text().replace('url = "lake"', 'url = "lake-of-files"'))
     dropped = Jobs.open(run_id="files")
     report = dropped.run_day(DAY)
     assert [h for h in report.held if "quarantine" in h] == []

@@ -349,3 +349,24 @@ def test_doing_it_all_again_writes_nothing(jobs):
     again = [jobs.rate(day, "twilio"), jobs.roll_up(day), jobs.state(SEPTEMBER)]
     assert [d.changed for d in again] == [False] * 3
     assert {d.seq for d in again} == {1}
+
+
+def test_an_account_has_no_statement_for_months_before_it_was_a_customer(accounts_later):
+    directory = accounts_later
+    assert [a.account_id for a in directory.of_month(Month(2026, 9))] == ["old"]
+    assert [a.account_id for a in directory.of_month(Month(2026, 10))] == ["old", "new"]
+
+
+@pytest.fixture
+def accounts_later(tmp_path):
+    from etl import directory
+
+    header = "account_id,name,company,currency,rate_card,email_to,provider_account_sid,valid_from\n"
+    (tmp_path / "accounts.csv").write_text(
+        header + "old,Old,Old,USD,standard,,AC1,\nnew,New,New,USD,standard,,AC2,2026-10-31\n"
+    )
+    (tmp_path / "owners.csv").write_text("account_id,owner_kind,owner_id,name\n")
+    columns = "number_e164,account_id,owner_kind,owner_id,campaign_id,registered,number_class,valid_from,valid_to\n"
+    (tmp_path / "numbers.csv").write_text(columns)
+    (tmp_path / "campaigns.csv").write_text("account_id,campaign_id,name,voice_detection\n")
+    return directory.load(tmp_path)

@@ -1,0 +1,21 @@
+"""A private Airflow for whatever test imports it first: it reads its home once, and must never be the user's."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_HOME = Path(tempfile.mkdtemp(prefix="tollbook-airflow-"))
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+
+for _name in [n for n in os.environ if n.startswith(("AIRFLOW", "TOLLBOOK")) and n != "TOLLBOOK_NO_BROWSER"]:
+    del os.environ[_name]
+os.environ.update(
+    AIRFLOW_HOME=str(_HOME),
+    AIRFLOW__CORE__DAGS_FOLDER=str(Path(__file__).resolve().parents[1] / "dags"),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{_HOME / 'airflow.db'}",
+)
