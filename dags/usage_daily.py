@@ -9,7 +9,7 @@ change writes nothing; a day that did is replaced as a whole; every task may be 
 
 | to do this | do that |
 | --- | --- |
-| load a range of days | `airflow backfill create --dag-id usage_daily --from-date 2026-03-01 --to-date 2026-03-31` |
+| load a range of days | `airflow backfill create --dag-id usage_daily --from-date 2026-03-01 --to-date 2026-03-31 --max-active-runs 1 --dag-run-conf '{"lookback_days": 1}'` |
 | load one day again | trigger with partition key `2026-10-31` |
 | see what is held back | the log of `state`, or `python -m etl check` |
 
