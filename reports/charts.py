@@ -199,4 +199,4 @@ def _day_title(day: date, usage, f: Formats) -> str:
 
 def _r(number: float) -> float:
     """Two decimals: enough for a pixel, and the same text on every machine."""
-    return round(float(number), 2)
+    return round(float(number), 2)  # ratio

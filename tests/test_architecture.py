@@ -186,7 +186,7 @@ def _tracked() -> list[Path]:
 # In pieces, so that this file does not say them either.
 REGISTRIES = [
     "py" + "pi.org",
-    "python" + "hosted.org",
+    "python" + "hosted" + ".org",
     "registry.npm" + "js",
     "conda." + "anaconda",
     "artifact" + "ory",

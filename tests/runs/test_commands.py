@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from workplace import REPOSITORY
 
 from etl.cli import app
+from etl.jobs import Jobs
 
 DAY = ("--date", "2026-10-06")
 
@@ -195,3 +197,46 @@ def test_help_starts_without_the_heavy_libraries():
     script = "import sys, etl.cli; print([m for m in ('polars', 'boto3', 'airflow', 'httpx', 'pyarrow') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPOSITORY, env=os.environ)
     assert run.stdout.strip() == "[]"
+
+
+def test_closing_wants_the_newest_charges_and_says_what_came_after(surroundings, settings):
+    prices = settings.parent / "rates" / "prices.csv"
+
+    def text_costs(price: str) -> None:
+        lines = prices.read_text().splitlines(True)
+        row = next(i for i, line in enumerate(lines) if line.startswith("text-out-us-2,"))
+        lines[row] = lines[row].replace(lines[row].split(",")[8], price, 1)
+        prices.write_text("".join(lines))
+
+    assert etl("run", "--month", "2026-09")[0] == 0
+    text_costs("0.0097")
+    Jobs.open().rate(date(2026, 9, 10), "twilio")  # and died before the roll-up
+    code, text = etl("close", "--month", "2026-09")
+    assert code == 3
+    assert "2026-09-10 was rated again since: python -m etl rate --date 2026-09-10" in text
+    assert etl("rate", "--month", "2026-09")[0] == 0
+    code, text = etl("close", "--month", "2026-09")
+    assert (code, text.count("is final, revision 1")) == (0, 3)
+    text_costs("0.0098")
+    assert etl("rate", "--month", "2026-09")[0] == 0
+    code, text = etl("close", "--month", "2026-09")
+    assert code == 3
+    assert text.count("The statement stays as it is") == 3
+
+
+def test_usage_of_no_account_is_said_and_holds_nobody_else(surroundings, settings):
+    for file in (settings.parent / "directory").glob("*.csv"):
+        kept = [line for line in file.read_text().splitlines(True) if "acct_lantern" not in line]
+        file.write_text("".join(kept))
+    code, text = etl("run", *DAY)
+    assert code == 3
+    assert "without a price" in text
+    code, text = etl("close", "--month", "2026-10")
+    assert code == 3
+    assert "record(s) of no account of that month: complete accounts.csv" in text
+
+
+def test_a_month_that_has_not_begun_is_refused(surroundings):
+    code, text = etl("run", "--month", "2199-01")
+    assert code == 2
+    assert "no day of 2199-01 is over yet" in text
