@@ -24,6 +24,7 @@ from pathlib import Path
 
 import polars as pl
 
+from etl import tables
 from etl.periods import Month, parse_day
 from etl.schemas import NUMBER_CLASSES, UNASSIGNED
 from etl.settings import SAFE_ID, ConfigurationError
@@ -131,19 +132,8 @@ def load(folder: Path) -> Directory:
     """The directory in ``folder``. ConfigurationError lists every bad row by file and line, not just the first."""
     frames, problems, digest = {}, [], hashlib.sha256()
     for name, columns in _COLUMNS.items():
-        file = folder / f"{name}.csv"
-        try:
-            data = file.read_bytes()
-            frame = pl.read_csv(data, infer_schema=False, null_values="")
-        except FileNotFoundError:
-            raise ConfigurationError(f"{file} does not exist: its columns are {', '.join(columns)}") from None
-        except pl.exceptions.NoDataError:
-            raise ConfigurationError(f"{file} is empty: its first line must be {','.join(columns)}") from None
-        except pl.exceptions.PolarsError as error:
-            raise ConfigurationError(f"{file} is not readable as CSV: {error}") from None
-        if absent := [c for c in columns if c not in frame.columns]:
-            raise ConfigurationError(f"{file} lacks the column {', '.join(absent)}")
-        digest.update(name.encode() + hashlib.sha256(data).digest())
+        frame, sha = tables.read(folder / f"{name}.csv", columns)
+        digest.update(name.encode() + sha)
         frames[name] = frame.with_row_index("line", offset=2)
     problems += _check_accounts(frames["accounts"])
     known = set(frames["accounts"]["account_id"].drop_nulls())

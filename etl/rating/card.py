@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from etl import tables
 from etl.money import parse
 from etl.schemas import CLOCKS, DIRECTIONS, LINES, NUMBER_CLASSES, TYPES
 from etl.settings import ConfigurationError
@@ -47,17 +48,8 @@ def load(folder: Path) -> RateCard:
     """The rate card in ``folder``. ConfigurationError lists every bad row by file, line and what to do."""
     digest, frames, problems = hashlib.sha256(), {}, []
     for name, columns in (("prices", PRICE_COLUMNS), ("carrier_fees", FEE_COLUMNS)):
-        file = folder / f"{name}.csv"
-        try:
-            data = file.read_bytes()
-            frame = pl.read_csv(data, infer_schema=False, null_values="")
-        except FileNotFoundError:
-            raise ConfigurationError(f"{file} does not exist: its columns are {', '.join(columns)}") from None
-        except pl.exceptions.PolarsError as error:
-            raise ConfigurationError(f"{file} is not readable as CSV: {error}") from None
-        if absent := [c for c in columns if c not in frame.columns]:
-            raise ConfigurationError(f"{file} lacks the column {', '.join(absent)}")
-        digest.update(name.encode() + hashlib.sha256(data).digest())
+        frame, sha = tables.read(folder / f"{name}.csv", columns)
+        digest.update(name.encode() + sha)
         text = frame.select(columns).with_row_index("row", offset=2)
         frames[name] = _typed(text)
         problems += list(_problems(f"{name}.csv", text, frames[name], PRICE_KEY if name == "prices" else FEE_KEY))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
-import pytest
 from lakehelp import frame
 from polars.testing import assert_frame_equal
 
@@ -58,7 +57,6 @@ def test_nothing_but_parquet_lies_in_the_view(lake, store):
     assert {key.split("/")[0] for key in store.list("")} == {"_hist", "_log", "_lake.json", "events"}
 
 
-@pytest.mark.skipif(not DOC.exists(), reason="documentation is not beside the tests")
 def test_the_examples_in_the_documentation_run(local_lake, local_store, tmp_path, monkeypatch, capsys):
     fill(local_lake)
     monkeypatch.chdir(tmp_path)

@@ -202,9 +202,15 @@ def test_a_missing_file_says_its_columns(tmp_path):
         card.load(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "rate_id,price\n1,2,3,4\n"])
-def test_a_file_that_is_no_table_is_named(tmp_path, content):
-    with pytest.raises(ConfigurationError, match=r"prices\.csv is not readable as CSV"):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", r"prices\.csv is empty: its first line must be rate_id,rate_card,"),
+        ("rate_id,price\n1,2,3,4\n", r"prices\.csv is not readable as CSV"),
+    ],
+)
+def test_a_file_that_is_no_table_is_named(tmp_path, content, said):
+    with pytest.raises(ConfigurationError, match=said):
         card.load(write(tmp_path, content))
 
 
