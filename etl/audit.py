@@ -15,9 +15,6 @@ class AuditFailed(Exception):
     """A promise is broken: what rests on it must not be billed until it is repaired."""
 
 
-CHARGED = ("message", "call")
-
-
 def audit(lake: Lake, days: Iterable[date], sources: Iterable[str]) -> list[str]:
     """Every finding for these UTC days; empty when all promises hold."""
     names = list(sources)
@@ -43,11 +40,11 @@ def _day(lake: Lake, day: date, sources: list[str]) -> Iterator[str]:
 
 
 def conserved(events: pl.DataFrame, charges: pl.DataFrame, where: str) -> Iterator[str]:
-    """Every record has one outcome, every outcome but acceptance a reason, every accepted message or call one charge."""
+    """Every record has one outcome, every outcome but acceptance a reason, every accepted one a charge."""
     unexplained = events.filter((pl.col("outcome") != "accepted") & pl.col("reason").is_null()).height
     if unexplained:
         yield f"nothing lost: {unexplained} record(s) of {where} are not billed and say no reason: load the day again"
-    due = events.filter((pl.col("outcome") == "accepted") & pl.col("kind").is_in(CHARGED)).select("kind", "record_id")
+    due = events.filter(pl.col("outcome") == "accepted").select("kind", "record_id")
     key = ["kind", "record_id"]
     uncharged = due.join(charges, on=key, how="anti").height
     unfounded = charges.join(due, on=key, how="anti").height
@@ -64,6 +61,6 @@ def adds_up(charges: pl.DataFrame, daily: pl.DataFrame, where: str) -> Iterator[
         ours, theirs = daily[column].sum(), charges[column].sum()
         if ours != theirs:
             yield f"lines add up: {where} has {ours} {column} rolled up, {theirs} charged: roll the day up again"
-    money = charges["charge"].sum() + charges["carrier_fee"].sum()
+    money = sum(charges[column].sum() for column in ("charge", "carrier_fee", "detection_charge"))
     if daily["charge"].sum() != money:
         yield f"lines add up: {where} has {daily['charge'].sum()} rolled up, {money} charged: roll the day up again"

@@ -1,4 +1,4 @@
-"""The command line of ``etl``: pull, rate, run, reconcile, close, segments, check.
+"""The command line of ``etl``: pull, rate, run, reconcile, close, export, credits, rates, segments, check.
 
 Exit codes: 0 done · 1 failed · 2 wrong use or configuration · 3 done, but something is held back (unrated, a gap).
 """
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,10 +21,23 @@ Load half a year:  python -m etl run --from 2026-05-01 --to 2026-10-31
 
 Close a month:  python -m etl close --month 2026-10, then python -m reports publish --month 2026-10
 
+Usage of any days, as CSV:  python -m etl export --from 2026-10-01 --to 2026-10-31 --by week --view members
+
+What will a new rate card change?  python -m etl rates check new-rates, then python -m etl rates diff config/rates new-rates
+
 Days and months are UTC. Exit codes: 0 done, 1 failed, 2 wrong use or configuration, 3 done but something is held back.
 """
 
+RATES_HELP = """Look at rate cards before they price anything. Asks no provider and no lake, and needs no secrets.
+
+python -m etl rates check new-rates
+
+python -m etl rates diff config/rates new-rates
+"""
+
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+rates = typer.Typer(help=RATES_HELP, no_args_is_help=True)
+app.add_typer(rates, name="rates", short_help="Check a rate card, or say what changes between two.")
 
 Config = Annotated[
     Path | None,
@@ -38,6 +51,9 @@ To = Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Last
 MonthOption = Annotated[str | None, typer.Option("--month", metavar="YYYY-MM", help="Every day of one UTC month")]
 Source = Annotated[list[str] | None, typer.Option("--source", help="Only this source of the settings (repeatable)")]
 Json = Annotated[bool, typer.Option("--json", help="Print what was done, and the log, as JSON lines")]
+By = Literal["day", "week", "month", "all"]
+View = Literal["total", "sent", "received", "members", "inboxes", "campaigns", "lines"]
+Format = Literal["csv", "parquet"]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=16, help="Days under way at once")]
 
 
@@ -220,6 +236,146 @@ def close(
         return console.closings(jobs.close(wanted, account, on=day), jobs.loose_ends(wanted), as_json=json)
 
     _command(work, json)
+
+
+@app.command()
+def export(
+    from_: From = None,
+    to: To = None,
+    all_time: Annotated[bool, typer.Option("--all-time", help="From go-live to the newest day loaded")] = False,
+    account: Annotated[
+        list[str] | None, typer.Option("--account", help="Only this account, or 'unassigned' (repeatable)")
+    ] = None,
+    by: Annotated[By, typer.Option("--by", help="What one row covers; weeks are ISO weeks, 2026-W44")] = "day",
+    view: Annotated[View, typer.Option("--view", help="What is counted apart")] = "total",
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="If not given: as --out is named, else csv", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="If not given: standard output")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE")] = False,
+    config: Config = None,
+) -> None:
+    """Usage of any days as CSV or Parquet: messages, segments, credits, calls and charges, by day, week, month or at once.
+
+    python -m etl export --from 2026-10-01 --to 2026-10-31 > october.csv
+
+    python -m etl export --all-time --by month --view inboxes --account acct_a --out inboxes.parquet
+
+    total, sent and received have a row for every period, also one without usage. The other views add up to total.
+
+    charge is exact. It lacks what is charged by the month: numbers, recording storage, tiers, credit overage, taxes.
+
+    Missing days, and records that have no price yet, are named on standard error: exit code 3. Columns: docs/export.md
+    """
+    window = _days_asked(from_, to, all_time)
+    chosen = format_ or ("parquet" if out and out.suffix == ".parquet" else "csv")
+    if chosen == "parquet" and out is None:
+        raise typer.BadParameter("a Parquet file needs --out FILE")
+    if out and not force and out.exists():
+        raise typer.BadParameter(f"{out} is there already: name another file, or add --force")
+
+    def work() -> int:
+        from etl import console
+        from etl.jobs import Jobs
+
+        asked = console.Export(window, tuple(account or ()), by, view)
+        return console.exported(Jobs.open(config), asked, chosen, out)
+
+    _command(work, False)
+
+
+def _days_asked(first: str | None, last: str | None, all_time: bool) -> tuple[date, date] | None:
+    """First and last day of a range that is over; None for all time."""
+    from etl.periods import today
+
+    if all_time:
+        if first or last:
+            raise typer.BadParameter("--all-time is every day there is: leave out --from and --to")
+        return None
+    if not (first or last):
+        raise typer.BadParameter("give --from with --to, or --all-time")
+    window = _window(None, first, last, None)
+    if window[-1] >= today():
+        raise typer.BadParameter(f"{window[-1]} is not over yet (UTC): ask for days to {today() - timedelta(days=1)}")
+    return window[0], window[-1]
+
+
+@app.command()
+def credits(
+    account: Annotated[str, typer.Option("--account", help="The account")],
+    month: Annotated[str, typer.Option("--month", metavar="YYYY-MM", help="One UTC month")],
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """An account's credits of one month: what was granted, bought, burned, lapsed, and the balance after each.
+
+    python -m etl credits --account acct_a --month 2026-10
+
+    Allotment credits lapse on the subscription's anniversary day, bought ones never do.
+
+    Overage is what no credit covered: it is charged in money and changes no balance.
+    """
+    from etl.periods import Month
+
+    try:
+        wanted = Month.parse(month)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+    def work() -> int:
+        from etl import console
+        from etl.jobs import Jobs
+
+        return console.credits(Jobs.open(config), account, wanted, as_json=json)
+
+    _command(work, json)
+
+
+@rates.command("check")
+def rates_check(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="If not given: the rates folder of the settings")
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Every error of prices, carrier fees, tiers and taxes by file and line, and gaps in time as warnings.
+
+    python -m etl rates check new-rates
+
+    Exit codes: 0 usable, 2 not usable, 3 usable but a price lapses and nothing follows.
+    """
+
+    def work() -> int:
+        from etl import console
+
+        return console.rates_checked(folder, config, as_json=json)
+
+    _command(work, json)
+
+
+@rates.command("diff")
+def rates_diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="Folder of a rate card")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Folder of the one to compare with it")],
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Also every row that differs, whether or not a price does")
+    ] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 3 if a price changes, 0 if none does")
+    ] = False,
+) -> None:
+    """What another rate card charges otherwise, and on which days: prices, carrier fees and tiers, in sentences.
+
+    python -m etl rates diff config/rates new-rates
+    """
+
+    def work() -> int:
+        from etl import console
+
+        return console.rates_compared(old, new, rows=rows, exit_code=exit_code)
+
+    _command(work, False)
 
 
 @app.command()

@@ -8,15 +8,16 @@ import logging
 import os
 import sys
 import traceback
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict
-from datetime import UTC, date, datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from etl.jobs import Done, Jobs, NotReady, Report, held
-from etl.periods import Month
+from etl.periods import Month, days, parse_day, today
 from etl.settings import ConfigurationError
 
 DONE, FAILED, WRONG_USE, HELD = 0, 1, 2, 3
@@ -68,7 +69,12 @@ def _failed(code: int, message: str, as_json: bool) -> int:
 
 
 def emit(record: dict[str, Any]) -> None:
-    print(json.dumps(record, ensure_ascii=False, default=str), flush=True)
+    print(json.dumps(record, ensure_ascii=False, default=_spelled), flush=True)
+
+
+def _spelled(value: Any) -> str:
+    """Days and times as ISO 8601, anything else as it prints."""
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 class Progress:
@@ -211,6 +217,220 @@ def verdicts(found: Iterable, *, as_json: bool) -> int:
 def _worse(one: int, other: int) -> int:
     order = (DONE, HELD, FAILED, WRONG_USE)
     return max(one, other, key=order.index)
+
+
+# ------------------------------------------------------------------------------------------------ export
+
+
+@dataclass(frozen=True)
+class Export:
+    """What somebody wants to take away."""
+
+    window: tuple[date, date] | None
+    """First and last UTC day; None for everything there is."""
+    accounts: tuple[str, ...]
+    """Only these; empty for all, and for usage of no account."""
+    by: str
+    view: str
+
+
+def exported(jobs: Jobs, asked: Export, format_: str, out: Path | None) -> int:
+    """Write a view as CSV or Parquet to ``out``, else to standard output; say on stderr what it lacks. 3 if it lacks
+    anything, else 0."""
+    from etl import export
+    from etl.schemas import UNASSIGNED
+
+    if out and not out.parent.is_dir():
+        raise ConfigurationError(f"--out {out}: there is no folder {out.parent}")
+    for account in set(asked.accounts) - {UNASSIGNED}:
+        jobs.directory.account(account)
+    heads, chosen = _days_of(jobs, asked.window)
+    missing = _missing(jobs, heads, chosen)
+    customers = {a.account_id: a.currency for a in jobs.directory.accounts if (a.valid_from or chosen[0]) <= chosen[-1]}
+    customers |= {a: jobs.settings.currency for a in asked.accounts if a == UNASSIGNED}
+    rows = export.view(
+        _scanned(jobs, heads), asked.by, asked.view, asked.accounts or None,
+        days=chosen, missing=missing, currencies=customers,
+    )  # fmt: skip
+    table = export.named(rows, jobs.directory.owners, jobs.directory.campaigns)
+    data = export.csv(table) if format_ == "csv" else export.parquet(table)
+    if out:
+        _replace(out, data)
+    else:
+        _print_bytes(data)
+    return _say_what_lacks(table, chosen, missing, out)
+
+
+def _days_of(jobs: Jobs, window: tuple[date, date] | None) -> tuple[dict, list[date]]:
+    """(heads of the daily roll-ups, the days to export): those of the window that are loaded, or should be."""
+    heads = jobs.lake.heads("daily", **({} if window is None else {"date": window}))
+    loaded = {parse_day(p["date"]) for p in heads}
+    start = jobs.settings.start
+    if window is None:
+        if not loaded:
+            raise NotReady("the lake holds no day yet: load some with python -m etl run --from … --to …")
+        window = (min(start, *loaded), max(loaded))
+    first, last = window
+    chosen = [d for d in days(first, last + timedelta(days=1)) if d in loaded or d >= start]
+    if not chosen:
+        raise ConfigurationError(
+            f"nothing from {first} to {last}: the first day loaded is {start} (start, in the settings)"
+        )
+    return heads, chosen
+
+
+def _missing(jobs: Jobs, heads: dict, chosen: list[date]) -> list[date]:
+    """Days from go-live on that are not rolled up, or not from every source."""
+    from etl.statement import missing_days
+
+    settings = jobs.settings
+    named = [
+        parse_day(sentence[:10])
+        for month in sorted({Month.of(d) for d in chosen})
+        for sentence in missing_days(jobs.lake, heads, month, settings.sources, settings.start)
+    ]
+    return sorted(set(named) & set(chosen))
+
+
+def _scanned(jobs: Jobs, heads: dict):
+    """The roll-ups with their date, as a lazy frame: only columns and accounts asked for are read."""
+    import polars as pl
+
+    from etl.schemas import DATASETS
+
+    if heads:
+        return jobs.lake.scan(list(heads.values()))
+    return DATASETS["daily"].empty().with_columns(date=pl.lit(None, pl.Date))
+
+
+def _replace(out: Path, data: bytes) -> None:
+    """The whole file or none: nobody reads half of one."""
+    half = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
+    try:
+        half.write_bytes(data)
+        half.replace(out)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def _print_bytes(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Whoever reads had enough, as head does; a flush at exit would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say_what_lacks(table, chosen: list[date], missing: list[date], out: Path | None) -> int:
+    print(f"export: {table.height} rows, {chosen[0]} to {chosen[-1]}{f', in {out}' if out else ''}", file=sys.stderr)
+    for first, last in _runs(missing):
+        when, load = (f"{first}", f"--date {first}") if first == last else (
+            f"{first} to {last} ({(last - first).days + 1} days)", f"--from {first} --to {last}"
+        )  # fmt: skip
+        print(f"  missing: {when}: load with python -m etl run {load}", file=sys.stderr)
+    unrated = table["unrated"].sum()
+    if unrated:
+        print(f"  held back: {unrated} record(s) have no price yet: charge lacks them", file=sys.stderr)
+    return HELD if missing or unrated else DONE
+
+
+def _runs(some: list[date]) -> list[tuple[date, date]]:
+    """Sorted days as (first, last) of each unbroken run."""
+    runs: list[tuple[date, date]] = []
+    for day in some:
+        if runs and runs[-1][1] == day - timedelta(days=1):
+            runs[-1] = (runs[-1][0], day)
+        else:
+            runs.append((day, day))
+    return runs
+
+
+# ------------------------------------------------------------------------------------------------ credits, rate cards
+
+
+def credits(jobs: Jobs, account: str, month: Month, *, as_json: bool) -> int:
+    """Print the account's credits ledger of the month."""
+    from etl.lake import Partition
+    from etl.schemas import DATASETS
+
+    jobs.directory.account(account)
+    head = jobs.lake.head(Partition.of("credits", month=str(month)))
+    if head is None:
+        raise NotReady(f"the credits of {month} are not in the lake: run python -m etl run --month {month}")
+    ledger = jobs.lake.read(head, DATASETS["credits"].columns)
+    rows = list(ledger.filter(ledger["account_id"] == account).sort("position").iter_rows(named=True))
+    if as_json:
+        for row in rows:
+            emit(row)
+    elif not rows:
+        print(f"{account}: no credits moved in {month}")
+    else:
+        titles = ("date", "entry", "credits", "lot", "allotment left", "purchased left")
+        lines = [
+            (f"{r['date']}", r["entry"] + (" (simulated)" if r["simulated"] else ""),
+             f"{r['credits']}" if r["entry"] == "overage" else f"{r['credits']:+}", r["lot"],
+             f"{r['balance_allotment']}", f"{r['balance_purchased']}")
+            for r in rows
+        ]  # fmt: skip
+        print(f"{account}: credits of {month} (UTC)")
+        _table(titles, lines, right=(2, 4, 5))
+    return DONE
+
+
+def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]], right: tuple[int, ...]) -> None:
+    """Columns as wide as their widest cell: a pipe gets what a terminal gets."""
+    widths = [max(len(row[i]) for row in [titles, *rows]) for i in range(len(titles))]
+    for row in [titles, *rows]:
+        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        print("  ".join(cells).rstrip())
+
+
+def rates_checked(folder: Path | None, config: Path | None, *, as_json: bool) -> int:
+    """Print what the rates folder holds, every error in it, and every gap in time."""
+    from etl import settings
+
+    if folder is None:
+        loaded = settings.load(config)
+        return verdicts(_rates_found(loaded.path(loaded.rates), loaded.start), as_json=as_json)
+    return verdicts(_rates_found(folder, None), as_json=as_json)
+
+
+def _rates_found(folder: Path, start: date | None) -> Iterator:
+    from etl import taxes
+    from etl.doctor import OK, WARNING, WRONG, Verdict
+    from etl.rating import card
+
+    prices = None
+    try:
+        prices = card.load(folder)
+        counted = f"{prices.prices.height} price(s), {prices.fees.height} carrier fee(s), {prices.tiers.height} rung(s)"
+        yield Verdict("rate card", OK, counted)
+    except ConfigurationError as error:
+        yield Verdict("rate card", WRONG, f"{error}", "correct these rows; docs/rating.md explains every column")
+    try:
+        rules = taxes.load(folder)
+        yield Verdict("taxes", OK, f"{rules.versions.height} rule(s)")
+    except ConfigurationError as error:
+        yield Verdict("taxes", WRONG, f"{error}", "correct these rows; docs/rating.md explains every column")
+    if prices is not None:
+        # A folder on its own has no go-live: every gap since its first price counts.
+        since = start or prices.prices["valid_from"].min() or today()
+        for sentence in card.gaps(prices, since, today() + timedelta(days=31)):
+            yield Verdict(
+                "rate card", WARNING, sentence,
+                "add the row that follows, unless a shorter prefix is meant to take over or nothing is sold there",
+            )  # fmt: skip
+
+
+def rates_compared(old: Path, new: Path, *, rows: bool, exit_code: bool) -> int:
+    """Print what the rates folder ``new`` charges otherwise than ``old``, with ``rows`` also which rows differ."""
+    from etl.rating import card, diff
+
+    found = diff.diff(card.load(old), card.load(new))
+    for sentence in diff.sentences(found, rows=rows) or ["no price changes"]:
+        print(sentence)
+    return HELD if exit_code and not found.effective.is_empty() else DONE
 
 
 def segments(text: str | None, in_: Path | None, out: Path | None, *, as_json: bool) -> int:

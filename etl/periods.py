@@ -1,7 +1,8 @@
-"""UTC days, months and ISO weeks (mission rule 3). Every window is half-open: [start, end)."""
+"""UTC days, months, ISO weeks (mission rule 3) and credit periods (rule 8). Every window is half-open: [start, end)."""
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,3 +93,19 @@ def iso_week(day: date) -> str:
     """ISO 8601 week of a day, ``2026-W44``."""
     year, week, _ = day.isocalendar()
     return f"{year:04d}-W{week:02d}"
+
+
+def anniversary(anchor: date, k: int) -> date:
+    """``anchor`` plus ``k`` months, always counted from the anchor: 31 Jan, 28 or 29 Feb, 31 Mar (mission rule 8)."""
+    month = Month.of(anchor) + k
+    return date(month.year, month.number, min(anchor.day, calendar.monthrange(month.year, month.number)[1]))
+
+
+def credit_period(anchor: date, day: date) -> tuple[date, date]:
+    """The period [anchor + k months, anchor + (k+1) months) that ``day`` lies in. ValueError before the anchor."""
+    if day < anchor:
+        raise ValueError(f"{day} is before the first period, which starts on {anchor}")
+    k = (day.year - anchor.year) * 12 + day.month - anchor.month
+    if anniversary(anchor, k) > day:
+        k -= 1
+    return anniversary(anchor, k), anniversary(anchor, k + 1)

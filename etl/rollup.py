@@ -4,55 +4,68 @@ from __future__ import annotations
 
 import polars as pl
 
+from etl.money import MONEY
 from etl.schemas import DATASETS
+
+PRICED_BY_PROVIDER = ("message", "call")
+"""Kinds whose records get a price at the provider, sooner or later."""
 
 KEYS = (
     "account_id", "owner_kind", "owner_id", "campaign_id", "line", "direction", "type", "carrier", "registered",
-    "currency", "unit",
+    "rate_id", "caller_place", "callee_place", "currency", "unit",
+)  # fmt: skip
+SUMS = (
+    "events", "quantity", "messages", "segments", "billed_seconds", "credits", "charge", "provider_cost", "unpriced",
+    "unrated", "segments_differ", "vanished",
 )  # fmt: skip
 
 
 def daily(charges: pl.DataFrame) -> pl.DataFrame:
     """`schemas.Charges` of one UTC day, all sources → `schemas.Daily`.
 
-    Every charge counts on its own line; a carrier fee is a second line that carries quantity and amount only, so that
-    messages, segments, credits and provider cost still add up over all lines.
+    Every charge counts on its own line. A carrier fee and AI voice detection are second lines of the same event that
+    carry quantity and amount only, so that messages, segments, credits and provider cost still add up over all lines.
     """
-    main = charges.lazy().select(
+    rows = charges.lazy()
+    counted = pl.lit(1, pl.Int64)
+    main = rows.select(
         *KEYS,
         "quantity", "messages", "segments", "billed_seconds", "credits", "charge", "provider_cost",
-        events=pl.lit(1, pl.Int64),
-        unpriced=pl.col("provider_cost").is_null().cast(pl.Int64),
+        events=counted,
+        # What is held, and a video session, has no price of its own at the provider that could still come.
+        unpriced=(pl.col("provider_cost").is_null() & pl.col("kind").is_in(PRICED_BY_PROVIDER)).cast(pl.Int64),
         unrated=pl.col("charge").is_null().cast(pl.Int64),
         segments_differ=pl.col("segments_differ").cast(pl.Int64),
         vanished=pl.col("vanished").cast(pl.Int64),
     )  # fmt: skip
-    zero = pl.lit(0, pl.Int64)
-    fees = (
-        charges.lazy()
-        .filter(pl.col("fee_id").is_not_null() | pl.col("carrier_fee").is_null())
-        .with_columns(line=pl.lit("carrier_fee"), charge=pl.col("carrier_fee"))
-        .select(
-            *KEYS,
-            "quantity", "charge",
-            messages=zero, segments=zero, billed_seconds=zero, credits=zero,
-            provider_cost=pl.lit(None, charges.schema["provider_cost"]),
-            events=pl.lit(1, pl.Int64),
-            unpriced=zero,
-            unrated=pl.col("charge").is_null().cast(pl.Int64),
-            segments_differ=zero,
-            vanished=zero,
-        )
+    fees = _second(
+        rows.filter(pl.col("fee_id").is_not_null() | pl.col("carrier_fee").is_null()),
+        "carrier_fee", rate_id="fee_id", charge="carrier_fee",
     )  # fmt: skip
-    sums = [
-        "events", "quantity", "messages", "segments", "billed_seconds", "credits", "charge", "provider_cost",
-        "unpriced", "unrated", "segments_differ", "vanished",
-    ]  # fmt: skip
+    detections = _second(
+        rows.filter(pl.col("detection_rate_id").is_not_null() | pl.col("detection_charge").is_null()).with_columns(
+            quantity=counted, unit=pl.lit("call")
+        ),
+        "voice_detection", rate_id="detection_rate_id", charge="detection_charge",
+    )  # fmt: skip
+    columns = [*KEYS, *SUMS]
     rolled = (
-        pl.concat([main, fees.select(main.collect_schema().names())], how="vertical")
+        pl.concat([f.select(columns) for f in (main, fees, detections)], how="vertical")
         .group_by(KEYS)
-        .agg(pl.col(sums).sum())
-        .with_columns(pl.col("charge", "provider_cost").cast(pl.Decimal(18, 9)))
+        .agg(pl.col(SUMS).sum())
+        .with_columns(pl.col("charge", "provider_cost").cast(MONEY))
         .collect()
     )
     return DATASETS["daily"].arrange(rolled)
+
+
+def _second(rows: pl.LazyFrame, line: str, *, rate_id: str, charge: str) -> pl.LazyFrame:
+    """The second line an event gives rise to: its quantity and its own amount, nothing that was counted already."""
+    zeros = [c for c in SUMS if c not in ("events", "quantity", "charge", "provider_cost", "unrated")]
+    return rows.with_columns(
+        *(pl.lit(0, pl.Int64).alias(c) for c in zeros),
+        line=pl.lit(line),
+        rate_id=rate_id,
+        charge=charge,
+        provider_cost=pl.lit(None, MONEY),
+    ).with_columns(events=pl.lit(1, pl.Int64), unrated=pl.col("charge").is_null().cast(pl.Int64))

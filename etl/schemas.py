@@ -14,16 +14,30 @@ import polars as pl
 
 from etl.money import SCALE
 
-KINDS = ("message", "call", "recording", "number")
+KINDS = ("message", "call", "video", "recording", "number")
 DIRECTIONS = ("inbound", "outbound")
-TYPES = ("sms", "mms", "whatsapp", "rcs", "voice")
+TYPES = ("sms", "mms", "whatsapp", "rcs", "voice", "video")
 OUTCOMES = ("accepted", "excluded", "quarantined")
 OWNER_KINDS = ("member", "inbox", "unassigned")
-UNITS = ("segment", "message", "second", "call", "stored minute", "number")
+UNITS = (
+    "segment",
+    "message",
+    "second",
+    "call",
+    "stored minute",
+    "number",
+    "credit",
+    "subscription",
+    "pack",
+    "adjustment",
+)
 NUMBER_CLASSES = ("local", "tollfree", "shortcode", "mobile")
 CLOCKS = ("dial", "answer")
 STATES = ("open", "provisional", "final")
-SECTIONS = ("usage", "rounding", "total")
+SECTIONS = ("usage", "tax", "rounding", "total", "product", "product_total")
+"""usage + tax + rounding = total. Products (subscriptions, credit packs) are paid apart, on their own page."""
+ENTRIES = ("open", "grant", "purchase", "recharge", "burn", "overage", "expire")
+TAX_LEVELS = ("federal", "state", "local", "other")
 ENCODINGS = ("GSM-7", "UCS-2")
 SEGMENT_SOURCES = ("reported", "computed")
 
@@ -40,7 +54,19 @@ LINES = (
     "carrier_fee",
     "voice_detection",
     "failed_message",
+    "credit_overage",
+    "tier_adjustment",
+    "adjustment",
+    "subscription",
+    "credit_pack",
 )
+SECOND_LINES = ("carrier_fee", "voice_detection")
+"""A second line of an event that another line counts already."""
+PRODUCT_LINES = ("subscription", "credit_pack")
+TIMED_LINES = ("call", "video", "campaign_call")
+"""Priced per minute of a duration."""
+HELD_LINES = ("number", "recording_storage")
+"""Priced by the month something is held in; on the day itself they carry a quantity and no charge."""
 
 
 def _utc(description: str, *, nullable: bool = True) -> dy.Datetime:
@@ -198,6 +224,11 @@ class Charges(dy.Schema):
     fee_id = _text("row of the carrier-fee table")
     carrier_fee = _money("carrier fee, full precision; 0 when none is due; null when unrated")
     currency = _text("ISO 4217, of the account", nullable=False)
+    detection_rate_id = _text("price row of AI voice detection; null when none is due or none was found")
+    detection_charge = _money("AI voice detection, full precision; 0 when none is due; null when unrated")
+    caller_place = _text("jurisdiction of the caller or sender, where places.csv names one")
+    callee_place = _text("jurisdiction of the person called or texted, where places.csv names one")
+    held_until = _utc("recordings: when it was deleted; null while stored")
     provider_cost = _money("what the provider says it costs us; never added to charge")
     provider_currency = _text("ISO 4217")
     unrated = _text("why no price was found; null when rated")
@@ -216,6 +247,9 @@ class Daily(dy.Schema):
     type = _one_of(TYPES, "what kind", nullable=True)
     carrier = _text("the other party's carrier, if known")
     registered = dy.Bool(nullable=True, description="our number is registered for application texting")
+    rate_id = _text("row of the rate card or the fee table that priced it")
+    caller_place = _text("jurisdiction of the caller or sender, where places.csv names one")
+    callee_place = _text("jurisdiction of the person called or texted, where places.csv names one")
     currency = _text("ISO 4217", nullable=False)
     unit = _one_of(UNITS, "of quantity")
     events = _count("records charged on this line")
@@ -232,19 +266,80 @@ class Daily(dy.Schema):
     vanished = _count("records no longer listed at the source")
 
 
+class Holdings(dy.Schema):
+    """Every recording stored at some moment of one month: last month's that were kept, and this month's own."""
+
+    source = _text("where it was read from", key=True)
+    record_id = _text("the recording", key=True)
+    account_id = _text("the customer billed, or 'unassigned'", nullable=False)
+    owner_kind = _one_of(OWNER_KINDS, "who inside the account")
+    owner_id = _text("the member or shared inbox, or 'unassigned'", nullable=False)
+    campaign_id = _text("call campaign")
+    minutes = _count("stored minutes: its length rounded up")
+    recorded_on = dy.Date(nullable=False, description="UTC day it was made")
+    held_until = _utc("when it was deleted; null while stored")
+
+
+class Credits(dy.Schema):
+    """The credits ledger of one month: what moved, per account, day and lot. ``open`` rows carry the month before over.
+
+    open + grant + purchase + recharge + burn + expire = balance (burn and expire are negative). Overage is what no
+    credit covered: it is charged in money and changes no balance.
+    """
+
+    account_id = _text("the customer billed", key=True)
+    position = dy.Int32(primary_key=True, min=0, description="order within account and month")
+    date = dy.Date(nullable=False, description="UTC day")
+    at = _utc("the moment of a grant, a purchase, an expiry; null for what is summed over a day")
+    entry = _one_of(ENTRIES, "what moved")
+    lot = _text("'allotment', or the purchase the credits come from", nullable=False)
+    bought_at = _utc("when the lot was bought; null for the allotment")
+    credits = _count("added (+) or taken (-); of overage: credits not covered, positive", signed=True)
+    simulated = dy.Bool(description="our own recharge, not one somebody reported")
+    balance_allotment = _count("left of the period's allotment after this row")
+    balance_purchased = _count("left of everything bought after this row")
+    subscription_id = _text("the subscription in force")
+
+
+class Monthly(dy.Schema):
+    """What is charged by the month, not by the event: numbers, recording storage, overage, tiers, adjustments, products."""
+
+    account_id = _text("the customer billed", nullable=False)
+    owner_kind = _one_of(OWNER_KINDS, "who inside the account")
+    owner_id = _text("the member or shared inbox, or 'unassigned'", nullable=False)
+    campaign_id = _text("call campaign")
+    line = _one_of(LINES, "the charge line")
+    item = _text("which one, in words: number class, product, reason")
+    date = dy.Date(nullable=False, description="UTC day that decides price and tax")
+    days = _count("numbers by days: how many days of the month each was owned", nullable=True)
+    quantity = _count("billed units")
+    unit = _one_of(UNITS, "of quantity")
+    rate_id = _text("price row, tier, plan, purchase or adjustment behind it")
+    unit_price = _money("price of one unit for a whole month, where there is one")
+    charge = _money("full precision; null when unrated")
+    currency = _text("ISO 4217, of the account", nullable=False)
+    taxable = dy.Bool(description="tax rules may apply")
+    unrated = _text("why no price was found; null when rated")
+
+
 class Statement(dy.Schema):
     """The lines of one month's statements, all accounts; amounts rounded once, here (mission rule 2)."""
 
     account_id = _text("the customer billed", key=True)
     position = dy.Int32(primary_key=True, min=0, description="order on the statement")
     section = _one_of(SECTIONS, "which part of the statement")
-    line = _text("charge line; 'rounding' and 'total' for those sections", nullable=False)
+    line = _text("charge line; 'tax', 'rounding', 'total' and 'product_total' for those sections", nullable=False)
+    item = _text("which one, in words: number class, tax, product, reason")
     direction = _one_of(DIRECTIONS, "seen from the account", nullable=True)
     type = _one_of(TYPES, "what kind", nullable=True)
     carrier = _text("for carrier fees")
     registered = dy.Bool(nullable=True, description="for carrier fees")
+    tax_level = _one_of(TAX_LEVELS, "for taxes", nullable=True)
+    jurisdiction = _text("for taxes: who levies it")
+    rate_id = _text("for taxes: row of taxes.csv")
     quantity = _count("billed units", nullable=True)
     unit = _one_of(UNITS, "of quantity", nullable=True)
+    base = _money("for taxes: the amount taxed")
     amount_exact = _money("before rounding", nullable=False)
     amount = _money("rounded half-up to the currency's minor unit", nullable=False)
     currency = _text("ISO 4217", nullable=False)
@@ -308,7 +403,29 @@ DATASETS = {
                 "campaign_id",
                 "carrier",
                 "registered",
+                "rate_id",
+                "caller_place",
+                "callee_place",
                 "unit",
+                "currency",
+            ),
+        ),
+        Dataset("holdings", Holdings, ("month",), ("account_id", "source", "record_id")),
+        Dataset("credits", Credits, ("month",), ("account_id", "position")),
+        Dataset(
+            "monthly",
+            Monthly,
+            ("month",),
+            (
+                "account_id",
+                "line",
+                "item",
+                "date",
+                "owner_kind",
+                "owner_id",
+                "campaign_id",
+                "rate_id",
+                "days",
                 "currency",
             ),
         ),

@@ -187,6 +187,12 @@ class Settings(BaseSettings):
     close_after_days: int = Field(7, ge=0, le=31, description="days after a month's end before it may close")
     operators: tuple[str, ...] = Field((), description="who is mailed when a task fails")
     credits_per_segment: int = Field(1, ge=0, description="credits one billed segment burns, sent or received")
+    number_billing: Literal["month_end", "days"] = Field(
+        "month_end", description="numbers: those owned at month end at their whole price, or each by the days owned"
+    )
+    tax_rounding: Literal["per_line", "per_statement"] = Field(
+        "per_line", description="where taxes are rounded: on each line, or once on the statement"
+    )
     _home: Path = PrivateAttr(default=Path())
 
     @field_validator("sources")
@@ -215,7 +221,7 @@ class Settings(BaseSettings):
 
     def fingerprint(self) -> str:
         """sha256 of every setting that can change a figure; named in each log entry. Where things are stored does not."""
-        figures = self.model_dump(mode="json", include={"currency", "credits_per_segment"})
+        figures = self.model_dump(mode="json", include={"currency", "credits_per_segment", "number_billing", "tax_rounding"})
         return hashlib.sha256(json.dumps(figures, sort_keys=True).encode()).hexdigest()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -19,60 +19,139 @@ from etl.directory import Account, Directory
 from etl.lake import Conflict, Lake, Partition, Version
 from etl.money import MONEY, rounded
 from etl.periods import Month
-from etl.schemas import DATASETS, LINES
+from etl.schemas import DATASETS, HELD_LINES, LINES, PRODUCT_LINES, SECTIONS, TAX_LEVELS
+from etl.taxes import TaxRules, due
 
 HISTORY_MONTHS = 6
 
-_LINE_KEYS = ("account_id", "line", "direction", "type", "carrier", "registered", "unit", "currency")
+_LINE_KEYS = ("account_id", "line", "item", "direction", "type", "carrier", "registered", "unit", "currency")
+_PLACES = ("caller_place", "callee_place")
+_ORDER = (
+    "account_id", "_section", "_line", "_level", "direction", "type", "carrier", "registered", "item", "jurisdiction",
+    "rate_id", "unit", "currency",
+)  # fmt: skip
+_DOWN = ("direction", "type", "registered")
+"""Sent before received, SMS before MMS, registered before not."""
 
 
 # ------------------------------------------------------------------------------------------------ lines
 
 
-def lines(daily: pl.DataFrame, accounts: Iterable[Account]) -> pl.DataFrame:
-    """`schemas.Daily` of one month → `schemas.Statement`, a total for every account, also for one without usage.
+def lines(
+    daily: pl.DataFrame,
+    monthly: pl.DataFrame,
+    accounts: Iterable[Account],
+    rules: TaxRules | None = None,
+    tax_rounding: str = "per_line",
+) -> pl.DataFrame:
+    """`schemas.Daily` with ``date`` and `schemas.Monthly` of one month → `schemas.Statement`, a total for every account,
+    also for one without usage.
 
     Each line is rounded half-up to the currency's minor unit, once, here; the total adds the rounded lines, so what is
-    printed adds up (mission rule 2).
+    printed adds up (mission rule 2). Taxes by ``rules`` (none: no taxes), rounded as ``tax_rounding`` says (rule 10).
     """
+    accounts = list(accounts)
     known = pl.DataFrame(
         [(a.account_id, a.currency) for a in accounts],
         schema={"account_id": pl.String, "currency": pl.String},
         orient="row",
     )
+    bases = _bases(daily, monthly).join(known.select("account_id"), on="account_id", how="semi")
     by_line = (
-        daily.join(known.select("account_id"), on="account_id", how="semi")
+        bases.group_by(*_LINE_KEYS, "product")
+        .agg(pl.col("quantity", "events", "unrated").sum(), amount_exact=pl.col("amount_exact").sum().cast(MONEY))
+        .with_columns(
+            section=pl.when("product").then(pl.lit("product")).otherwise(pl.lit("usage")),
+            amount=rounded(pl.col("amount_exact"), pl.col("currency")),
+        )
+    )
+    every = pl.concat([by_line, _tax_lines(bases, rules, accounts, tax_rounding)], how="diagonal")
+    billed = every.filter(pl.col("section") != "product")
+    products = every.filter(pl.col("section") == "product")
+    totals = [
+        _totals_of(billed, known, "total"),
+        _totals_of(products, known.join(products.select("account_id"), on="account_id", how="semi"), "product_total"),
+    ]
+    order = {name: i for i, name in enumerate((*LINES, "tax", "rounding"))}
+    sections = {name: i for i, name in enumerate(SECTIONS)}
+    return DATASETS["statement"].arrange(
+        pl.concat([_no_lines(), every, *totals], how="diagonal")
+        .with_columns(
+            _section=pl.col("section").replace_strict(sections, return_dtype=pl.Int32),
+            _line=pl.col("line").replace_strict(order, default=99, return_dtype=pl.Int32),
+            _level=pl.col("tax_level").replace_strict({n: i for i, n in enumerate(TAX_LEVELS)}, default=99),
+        )
+        .sort(_ORDER, descending=[c in _DOWN for c in _ORDER], nulls_last=True)
+        .with_columns(
+            pl.col("events", "unrated").fill_null(0), position=pl.int_range(pl.len(), dtype=pl.Int32).over("account_id")
+        )
+    )  # fmt: skip
+
+
+def _no_lines() -> pl.DataFrame:
+    return DATASETS["statement"].empty().drop("position")
+
+
+def _bases(daily: pl.DataFrame, monthly: pl.DataFrame) -> pl.DataFrame:
+    """What lines and taxes are computed of: amounts by statement line, date, places, and whether taxes may apply."""
+    by_day = (
+        # What is held has a quantity on the day and its charge in the month.
+        daily.filter(~pl.col("line").is_in(HELD_LINES))
         # Carrier and registration decide a carrier fee; on any other line they would only split it.
         .with_columns(
             pl.when(pl.col("line") == "carrier_fee").then(pl.col(c)).alias(c) for c in ("carrier", "registered")
         )
-        .group_by(_LINE_KEYS)
-        .agg(pl.col("quantity", "events", "unrated").sum(), amount_exact=pl.col("charge").sum().cast(MONEY))
-        .with_columns(section=pl.lit("usage"), amount=rounded(pl.col("amount_exact"), pl.col("currency")))
+        .with_columns(item=pl.lit(None, pl.String), product=pl.lit(False), taxable=pl.lit(True))
     )
-    totals = known.join(
-        by_line.group_by("account_id", "currency").agg(
-            pl.col("amount_exact", "amount").sum().cast(MONEY), pl.col("unrated").sum()
-        ),
-        on=["account_id", "currency"],
-        how="left",
-    ).with_columns(
+    by_month = monthly.with_columns(
+        *(pl.lit(None, pl.String).alias(c) for c in ("direction", "type", "carrier", *_PLACES)),
+        registered=pl.lit(None, pl.Boolean),
+        product=pl.col("line").is_in(PRODUCT_LINES),
+        # An account-level amount has no records of its own behind it.
+        events=pl.lit(0, pl.Int64),
+        unrated=pl.col("unrated").is_not_null().cast(pl.Int64),
+    )
+    keys = [*_LINE_KEYS, "date", *_PLACES, "product", "taxable"]
+    sums = ["quantity", "events", "unrated", "charge"]
+    return (
+        pl.concat([f.select(*keys, *sums) for f in (by_day, by_month)])
+        .group_by(keys)
+        .agg(pl.col("quantity", "events", "unrated").sum(), amount_exact=pl.col("charge").sum().cast(MONEY))
+    )
+
+
+def _tax_lines(bases: pl.DataFrame, rules: TaxRules | None, accounts: list[Account], rounding: str) -> pl.DataFrame:
+    """The tax and rounding rows of every account; those on products belong to the products."""
+    if rules is None or rules.is_empty():
+        return _no_lines().clear()
+    taxed = pl.DataFrame(
+        [(a.account_id, a.service_address, list(a.tax_exempt), a.currency) for a in accounts],
+        schema={
+            "account_id": pl.String, "service_address": pl.String, "tax_exempt": pl.List(pl.String), "currency": pl.String
+        },
+        orient="row",
+    )  # fmt: skip
+    rows = due(bases.filter("taxable"), rules, taxed, rounding)
+    return rows.select(
+        "account_id", "tax_level", "jurisdiction", "quantity", "unit", "base", "amount_exact", "amount", "currency",
+        section=pl.when("product").then(pl.lit("product")).otherwise("section"),
+        line=pl.col("section"),
+        item="name",
+        rate_id="tax_id",
+    )  # fmt: skip
+
+
+def _totals_of(rows: pl.DataFrame, accounts: pl.DataFrame, section: str) -> pl.DataFrame:
+    sums = rows.group_by("account_id", "currency").agg(
+        pl.col("amount_exact", "amount").sum().cast(MONEY), pl.col("unrated").sum()
+    )
+    # A carrier fee is a second line of a text already counted, so events are not added up.
+    return accounts.join(sums, on=["account_id", "currency"], how="left").with_columns(
         pl.col("amount_exact", "amount").fill_null(0).cast(MONEY),
         pl.col("unrated").fill_null(0),
-        # A carrier fee is a second line of a text already counted, so events are not added up.
-        events=pl.lit(0, pl.Int64),
-        section=pl.lit("total"),
-        line=pl.lit("total"),
+        section=pl.lit(section),
+        line=pl.lit(section),
     )
-    order = pl.col("line").replace_strict({name: i for i, name in enumerate(LINES)}, default=99, return_dtype=pl.Int32)
-    every = (
-        pl.concat([by_line, totals], how="diagonal")
-        .with_columns(_order=order)
-        .sort("account_id", "_order", "direction", "type", "carrier", "registered", "unit", "currency",
-                descending=[False, False, True, True, False, True, False, False], nulls_last=True)
-        .with_columns(position=pl.int_range(pl.len(), dtype=pl.Int32).over("account_id"))
-    )  # fmt: skip
-    return DATASETS["statement"].arrange(every)
 
 
 # ------------------------------------------------------------------------------------------------ closing
@@ -126,7 +205,7 @@ def holds(
     if today < earliest:
         reasons.append(f"too early: {month} may close from {earliest}")
     mine = statement.filter(pl.col("account_id") == account_id)
-    unrated = mine.filter(pl.col("section") == "usage")["unrated"].sum()
+    unrated = mine.filter(pl.col("section").is_in(["usage", "product"]))["unrated"].sum()
     if unrated:
         reasons.append(
             f"{unrated} charge(s) without a price: add the price to the rate card, then python -m etl rate --month {month}"
@@ -134,10 +213,20 @@ def holds(
     if mine.height == 0:
         reasons.append("no statement: run python -m etl run for the month first")
     else:
-        shown, total = (mine.filter(pl.col("section") == s)["amount"].sum() for s in ("usage", "total"))
-        if shown != total:
-            reasons.append(f"lines add up to {shown}, the total says {total}: this is a defect, do not send it")
+        reasons += [f"{sentence}: this is a defect, do not send it" for sentence in cross_foot(mine)]
     return tuple(reasons)
+
+
+def cross_foot(lines: pl.DataFrame) -> list[str]:
+    """What does not add up in one account's `schemas.Statement` rows, as sentences: usage + tax + rounding is the total,
+    the products are the product total."""
+    wrong = []
+    for total, parts in (("total", ("usage", "tax", "rounding")), ("product_total", ("product",))):
+        said = lines.filter(pl.col("section") == total)["amount"].sum()
+        added = lines.filter(pl.col("section").is_in(parts))["amount"].sum()
+        if said != added:
+            wrong.append(f"the {total} says {said}, its lines add up to {added}")
+    return wrong
 
 
 def later(lake: Lake, manifest: dict, stated: pl.DataFrame) -> str:
@@ -173,6 +262,7 @@ def close(
     month: Month,
     statement: Version,
     days: Mapping[Partition, Version],
+    by_month: Iterable[Version],
     *,
     total: Decimal,
     closed_at: str,
@@ -189,6 +279,7 @@ def close(
         "total": str(total),
         "statement": _reference(statement),
         "daily": [_reference(v) for _, v in sorted(days.items(), key=lambda item: item[0].path)],
+        **{v.partition.dataset: _reference(v) for v in by_month},
     }
     with contextlib.suppress(Conflict):
         lake.pin(close_key(month, account.account_id, 1), document)
@@ -232,7 +323,8 @@ class Statement:
     ``daily``: `schemas.Daily` rows of the last six months up to this one, with ``date``.
     ``owners``: owner_kind, owner_id, name. ``campaigns``: campaign_id, name. ``history``: oldest first, this month last;
     months before the account's first usage are left out, a month without usage after it is not. ``through``: last UTC day in the figures; ``held``: what the month
-    lacks, as sentences. ``published``: every month with a statement, oldest first.
+    lacks, as sentences. ``published``: every month with a statement, oldest first. ``ledger``: `schemas.Credits` and
+    ``monthly``: `schemas.Monthly` of this month.
     """
 
     account: Account
@@ -250,6 +342,8 @@ class Statement:
     held: tuple[str, ...]
     computed_from: tuple[tuple[str, int, str], ...]
     published: tuple[Month, ...] = ()
+    ledger: pl.DataFrame = field(default_factory=DATASETS["credits"].empty)
+    monthly: pl.DataFrame = field(default_factory=DATASETS["monthly"].empty)
 
     @property
     def statement_id(self) -> str:
@@ -318,7 +412,18 @@ class Statements:
             held=tuple(f"day missing: {sentence}" for sentence in lacking),
             computed_from=tuple((v.partition.path, v.seq, v.sha256) for v in versions),
             published=tuple(self.months()),
+            ledger=self._by_month("credits", manifest, month, account_id),
+            monthly=self._by_month("monthly", manifest, month, account_id),
         )
+
+    def _by_month(self, dataset: str, manifest: dict | None, month: Month, account_id: str) -> pl.DataFrame:
+        """The account's rows of a dataset with one partition a month, as pinned or as they stand."""
+        if manifest is None:
+            version = self.lake.head(Partition.of(dataset, month=str(month)))
+        else:
+            version = self._pinned(manifest[dataset]) if dataset in manifest else None
+        rows = self._of_account((version,) if version else (), dataset, account_id)
+        return rows.select(DATASETS[dataset].columns)
 
     def _month_days(self, month: Month) -> dict[Partition, Version]:
         if month not in self._days:
@@ -363,9 +468,9 @@ class Statements:
         return version
 
     def _of_account(self, versions: tuple[Version, ...], dataset: str, account_id: str) -> pl.DataFrame:
-        key = tuple((v.partition.path, v.seq) for v in versions)
+        key = (dataset, *((v.partition.path, v.seq) for v in versions))
         if key not in self._frames:
-            frame = self.lake.scan(versions).collect() if versions else _no_daily()
+            frame = self.lake.scan(versions).collect() if versions else _nothing(dataset)
             self._frames[key] = {
                 name[0]: part
                 for name, part in frame.partition_by("account_id", as_dict=True, maintain_order=True).items()
@@ -374,8 +479,9 @@ class Statements:
         return frames.get(account_id, frames[""])
 
 
-def _no_daily() -> pl.DataFrame:
-    return DATASETS["daily"].empty().with_columns(date=pl.lit(None, pl.Date))
+def _nothing(dataset: str) -> pl.DataFrame:
+    empty = DATASETS[dataset].empty()
+    return empty.with_columns(date=pl.lit(None, pl.Date)) if dataset == "daily" else empty
 
 
 def _totals(

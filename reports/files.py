@@ -15,15 +15,18 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from etl.money import minor_digits
 from etl.periods import Month
-from etl.schemas import DATASETS
+from etl.schemas import DATASETS, OWNER_KINDS, STATES
 from reports.model import DayRow, Page, Usage
 from reports.pages import FileInfo
 
+CHARGED = ("usage", "tax", "rounding")
+"""Sections of a statement that come to its total."""
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 
 
@@ -75,7 +78,12 @@ class File:
 
 def make(page: Page) -> tuple[File, ...]:
     """Every file of the page, the dictionary last."""
-    files = (usage_daily(page), usage_by_owner(page), charges(page), history_daily(page), history_monthly(page))
+    files = [usage_daily(page), usage_by_owner(page), charges(page), monthly_charges(page)]
+    if page.products:
+        files.append(products(page))
+    if page.credits:
+        files.append(credits(page))
+    files += [history_daily(page), history_monthly(page)]
     return (*files, dictionary(page, files))
 
 
@@ -90,7 +98,11 @@ _USAGE = (
     Column("calls", "integer", "calls, campaign calls included", False),
     Column("call_billed_seconds", "integer", "seconds of those calls after the rate card’s rounding of each", False),
     Column(
-        "charge", "number", "all charges of the row at full precision, before the statement rounds each line", False
+        "charge",
+        "number",
+        "what this usage costs at full precision, before the statement rounds each line; numbers, storage and what "
+        "else is charged by the month are in monthly_charges.csv, taxes in charges.csv",
+        False,
     ),
 )
 _CURRENCY = Column("currency", "string", "ISO 4217 code of every amount in the row")
@@ -103,15 +115,32 @@ _PERIOD = (
 )
 
 
-def _schema_column(name: str, required: bool | None = None) -> Column:
-    """A column as the statement dataset's contract describes it."""
-    column = DATASETS["statement"].schema.columns()[name]
-    kind = {"Decimal": "number", "Int64": "integer", "Int32": "integer", "Bool": "boolean"}.get(
-        type(column).__name__, "string"
-    )
+_STANDING = (
+    Column("statement_id", "string", "the statement the line belongs to"),
+    Column("revision", "integer", "0 until the month is closed"),
+    Column("state", "string", "standing of every figure in the row", enum=STATES),
+)
+_POSITION = Column("position", "integer", "order in the file")
+_OWNER = (
+    Column("owner_kind", "string", "who inside the account", enum=OWNER_KINDS),
+    Column("owner_id", "string", "the member or shared inbox, or 'unassigned'"),
+    Column("owner_name", "string", "its name when the statement was made"),
+)
+_TYPES = {
+    "Decimal": "number", "Int64": "integer", "Int32": "integer", "Bool": "boolean", "Date": "date", "Datetime": "datetime",
+}  # fmt: skip
+
+
+def _contract(dataset: str, *names: str) -> tuple[Column, ...]:
+    """Columns as a dataset's contract describes them."""
+    return tuple(_contract_column(dataset, name) for name in names)
+
+
+def _contract_column(dataset: str, name: str) -> Column:
+    column = DATASETS[dataset].schema.columns()[name]
     enum = tuple((column.metadata or {}).get("enum", ()))
     description = (column.description or name).split(":")[0] if enum else column.description or name
-    return Column(name, kind, description, not column.nullable if required is None else required, enum)
+    return Column(name, _TYPES.get(type(column).__name__, "string"), description, not column.nullable, enum)
 
 
 def usage_daily(page: Page) -> File:
@@ -121,14 +150,7 @@ def usage_daily(page: Page) -> File:
 
 
 def usage_by_owner(page: Page) -> File:
-    columns = (
-        _DATE,
-        Column("owner_kind", "string", "who inside the account", enum=("member", "inbox", "unassigned")),
-        Column("owner_id", "string", "the member or shared inbox, or 'unassigned'"),
-        Column("owner_name", "string", "its name when the statement was made"),
-        *_USAGE,
-        _CURRENCY,
-    )
+    columns = (_DATE, *_OWNER, *_USAGE, _CURRENCY)
     rows = (
         [day, owner.kind, owner.owner_id, owner.name, *_usage(owner.usage, page), page.currency]
         for day, owner in page.owner_days
@@ -138,28 +160,56 @@ def usage_by_owner(page: Page) -> File:
 
 
 def charges(page: Page) -> File:
-    names = ("line", "direction", "type", "carrier", "registered", "quantity", "unit", "amount_exact", "amount",
-             "currency", "events", "unrated")  # fmt: skip
-    columns = (
-        *_PERIOD,
-        Column("statement_id", "string", "the statement the line belongs to"),
-        Column("revision", "integer", "0 until the month is closed"),
-        Column("state", "string", "standing of every figure in the row", enum=("open", "provisional", "final")),
-        Column("position", "integer", "order on the statement"),
-        Column("charge_type", "string", "what kind of line", enum=("usage", "adjustment")),
-        *(_schema_column(name) for name in names),
-    )
-    start, end = _period(page.month)
+    names = ("section", "line", "item", "direction", "type", "carrier", "registered", "tax_level", "jurisdiction",
+             "rate_id", "quantity", "unit", "base", "amount_exact", "amount", "currency", "events", "unrated")  # fmt: skip
+    kind = Column("charge_type", "string", "what kind of line", enum=("usage", "tax", "adjustment"))
+    columns = (*_PERIOD, *_STANDING, _POSITION, kind, *_contract("statement", *names))
     rows = (
-        [start, end, page.statement_id, page.revision, page.state, row["position"],
-         "usage" if row["section"] == "usage" else "adjustment",
-         *(amount(row[n], page) if n == "amount" else row[n] for n in names)]
+        [*_standing(page), row["position"], _charge_type(row), *_values(row, names, page)]
         for row in page.lines
-        if row["section"] != "total"
-    )  # fmt: skip
-    return _file(
-        "charges.csv", "One row per charge line; the amounts add up to the total", columns, ("position",), rows
+        if row["section"] in CHARGED
     )
+    return _file("charges.csv", "One row per charge line, tax and rounding difference; the amounts add up to the total",
+                 columns, ("position",), rows)  # fmt: skip
+
+
+def _charge_type(row: dict) -> str:
+    if row["section"] == "tax":
+        return "tax"
+    return "adjustment" if row["section"] == "rounding" or row["line"] == "adjustment" else "usage"
+
+
+def monthly_charges(page: Page) -> File:
+    names = ("line", "item", "date", "days", "quantity", "unit", "rate_id", "unit_price", "charge", "currency", "taxable",
+             "unrated")  # fmt: skip
+    columns = (*_PERIOD, *_STANDING, _POSITION, *_OWNER, *_contract("monthly", *names))
+    owner = tuple(column.name for column in _OWNER)
+    rows = (
+        [*_standing(page), position, *(row[name] for name in owner), *_values(row, names, page)]
+        for position, row in enumerate(page.monthly)
+    )
+    return _file("monthly_charges.csv", "One row per charge made by the month: numbers, storage, volume pricing, products",
+                 columns, ("position",), rows)  # fmt: skip
+
+
+def products(page: Page) -> File:
+    names = ("line", "item", "tax_level", "jurisdiction", "rate_id", "quantity", "unit", "base", "amount_exact", "amount",
+             "currency")  # fmt: skip
+    rows = (
+        [*_standing(page), row["position"], *_values(row, names, page)]
+        for row in page.lines
+        if row["section"] == "product"
+    )
+    return _file("products.csv", "One row per subscription, credit pack and tax on them; paid apart, not in the total",
+                 (*_PERIOD, *_STANDING, _POSITION, *_contract("statement", *names)), ("position",), rows)  # fmt: skip
+
+
+def credits(page: Page) -> File:
+    names = ("date", "at", "entry", "lot", "bought_at", "credits", "simulated", "balance_allotment", "balance_purchased",
+             "subscription_id")  # fmt: skip
+    rows = ([*_standing(page), row["position"], *_values(row, names, page)] for row in page.ledger)
+    return _file("credits.csv", "The credits ledger: one row per movement, with both balances after it",
+                 (*_PERIOD, *_STANDING, _POSITION, *_contract("credits", *names)), ("position",), rows)  # fmt: skip
 
 
 def history_daily(page: Page) -> File:
@@ -172,10 +222,10 @@ def history_monthly(page: Page) -> File:
     columns = (
         Column("month", "yearmonth", "UTC month"),
         *_PERIOD,
-        Column("state", "string", "standing of every figure in the row", enum=("open", "provisional", "final")),
+        Column("state", "string", "standing of every figure in the row", enum=STATES),
         Column("revision", "integer", "0 until the month is closed"),
         *_USAGE,
-        Column("total", "number", "the statement’s total"),
+        Column("total", "number", "the statement’s total: all charges, taxes and the rounding difference"),
         _CURRENCY,
     )
     rows = (
@@ -243,6 +293,8 @@ def _cell(value: Any, is_text: bool) -> str:
         return "true" if value else "false"
     if isinstance(value, Decimal):
         return f"{value:f}"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return neutralise(str(value)) if is_text else str(value)
 
 
@@ -269,6 +321,14 @@ def amount(amount: Decimal, page: Page) -> Decimal:
     if shown != amount:
         raise ValueError(f"{amount} {page.currency} is not rounded to the currency's minor unit")
     return shown
+
+
+def _values(row: dict, names: Iterable[str], page: Page) -> list:
+    return [amount(row[name], page) if name == "amount" else row[name] for name in names]
+
+
+def _standing(page: Page) -> list:
+    return [*_period(page.month), page.statement_id, page.revision, page.state]
 
 
 def _period(month: Month) -> tuple:

@@ -30,6 +30,7 @@ UNITS = {
     "message": ("message", "messages"),
     "minute": ("min", "min"),
     "call": ("call", "calls"),
+    "answered call": ("answered call", "answered calls"),
     "stored minute": ("stored min", "stored min"),
     "number": ("number", "numbers"),
 }

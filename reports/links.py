@@ -12,6 +12,7 @@ from etl.periods import Month
 from etl.settings import SAFE_ID
 
 PAGE = "index.html"
+PRODUCTS = "products.html"
 
 
 def account_folder(account_id: str) -> str:
@@ -58,6 +59,11 @@ class Links:
     @property
     def account(self) -> str | None:
         return self.to(f"{account_folder(self.account_id)}/{PAGE}")
+
+    @property
+    def products(self) -> str | None:
+        """The account's subscriptions and credit packs."""
+        return self.to(f"{account_folder(self.account_id)}/{PRODUCTS}")
 
 
 def _relative(folder: str, key: str) -> str:

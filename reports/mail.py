@@ -10,6 +10,7 @@ import hashlib
 import re
 import textwrap
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -21,6 +22,7 @@ from urllib.parse import quote
 from etl.periods import Month
 from etl.settings import MailSettings
 from reports import words
+from reports.charges import Change
 from reports.formats import Formats, month_year
 from reports.links import PAGE, Links
 from reports.model import Page
@@ -28,6 +30,8 @@ from reports.pages import environment, text_environment
 
 HTML_LIMIT = 80_000
 """Bytes of HTML; well below the 102 kB at which Gmail cuts a message off."""
+TOP = 8
+"""Rows of charges in a mail; the page has them all."""
 WIDTH = 72
 _ADDRESS = re.compile(r"\A[^\s<>@,;:()\[\]\\\"]{1,64}@[A-Za-z0-9.-]{1,255}\Z")
 _VERBATIM = {"message-id", "in-reply-to", "references", "list-id", "list-unsubscribe"}
@@ -71,6 +75,8 @@ def compose(
         "f": f,
         "subject": subject(page, f, settings, preview=preview),
         "report": report,
+        "products": links.products,
+        "charges": top(page),
         "folder": links.folder,
         "downloads": [(n, links.file(n)) for n in ("usage_daily.csv", "charges.csv", "usage_by_owner.csv")],
         "expires": links.expires,
@@ -92,6 +98,19 @@ def compose(
     identity = hashlib.sha256(message["Message-ID"].encode()).hexdigest()
     message.set_boundary(f"=_tollbook_{identity[:32]}")
     return message
+
+
+def top(page: Page) -> list[tuple[str, Decimal, Change]]:
+    """(label, amount, change) of the charges, in statement order: the largest, and the rest in one row."""
+    if len(page.charges) <= TOP:
+        return [(row.label, row.amount, row.change) for row in page.charges]
+    shown = sorted(page.charges, key=lambda row: -max(abs(row.amount), abs(row.change.before or 0)))[: TOP - 1]
+    rest = [row for row in page.charges if row not in shown]
+    befores = [row.change.before for row in rest]
+    amount = sum((row.amount for row in rest), Decimal(0))
+    before = None if None in befores else sum(befores, Decimal(0))
+    rows = [(row.label, row.amount, row.change) for row in page.charges if row in shown]
+    return [*rows, (f"{len(rest)} other charges", amount, Change(amount, before))]
 
 
 def subject(page: Page, f: Formats, settings: MailSettings, *, preview: bool = False) -> str:

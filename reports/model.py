@@ -7,7 +7,6 @@ body or a phone number.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -16,64 +15,34 @@ from statistics import median_low
 
 import polars as pl
 
+from etl.money import round_half_up
 from etl.periods import Month
-from etl.schemas import LINES, UNASSIGNED
+from etl.schemas import HELD_LINES, PRODUCT_LINES, SECTIONS, UNASSIGNED
 from etl.statement import Statement
+from reports import ledger
+from reports.charges import (
+    ZERO,
+    Change,
+    ChargeRow,
+    Products,
+    TaxRow,
+    carrier_rows,
+    charge_rows,
+    driver,
+    minutes,
+    products,
+    tax_rows,
+)
+from reports.checks import DoesNotAddUp, same
+from reports.ledger import Credits
+from reports.naming import masked, presentable
 
 HISTORY_MONTHS = 6
 PEOPLE_SHOWN = 40
 CALL_LINES = ("call", "campaign_call")
 TRAFFIC_LINES = ("text", "call", "video", "campaign_call")
-ZERO = Decimal(0)
-
-LINE_NAMES = {
-    "number": "Phone numbers",
-    "call": "Calls",
-    "text": "Texts",
-    "video": "Video calls",
-    "campaign_call": "Campaign calls",
-    "recording_storage": "Recording storage",
-    "carrier_fee": "Carrier fees",
-    "voice_detection": "AI voice detection",
-    "failed_message": "Failed messages",
-}
-TYPE_NAMES = {"sms": "SMS", "mms": "MMS", "whatsapp": "WhatsApp", "rcs": "RCS", "voice": "voice"}
-SPLIT_LINES = ("call", "text", "video", "carrier_fee")
-"""Lines whose parts are always shown; others only when they have more than one."""
-
-
-class DoesNotAddUp(ValueError):
-    """Figures that must be equal are not. The text names both."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """A figure beside the same figure of the month before (None: there is no month before)."""
-
-    now: Decimal
-    before: Decimal | None
-
-    @property
-    def difference(self) -> Decimal:
-        return self.now - (self.before or ZERO)
-
-    @property
-    def kind(self) -> str:
-        """none, new, same, up or down. Less than 0.05 % is the same."""
-        if self.before is None or (self.before == 0 and self.now == 0):
-            return "none"
-        if self.before == 0:
-            return "new"
-        if abs(self.difference) * 2000 < abs(self.before):
-            return "same"
-        return "up" if self.difference > 0 else "down"
-
-    @property
-    def percent(self) -> Decimal | None:
-        """Size of the change in percent of the month before, one decimal; None where a percentage misleads."""
-        if self.before is None or self.before <= 0 or self.now < 0:
-            return None
-        return (abs(self.difference) / self.before * 100).quantize(Decimal("0.1"), ROUND_HALF_UP)
+ACCOUNT_LINES = ("credit_overage", "tier_adjustment", "adjustment")
+"""Lines that belong to the account as a whole, to no member and no inbox."""
 
 
 @dataclass(frozen=True)
@@ -91,28 +60,9 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class ChargeRow:
-    """A row of the charges: a group with its parts, or a line of its own. ``quantity`` is in ``unit``."""
-
-    key: tuple
-    label: str
-    amount: Decimal
-    exact: Decimal
-    change: Change
-    quantity: Decimal | None = None
-    unit: str | None = None
-    unrated: int = 0
-    parts: tuple[ChargeRow, ...] = ()
-
-    @property
-    def price(self) -> Decimal | None:
-        """Average price: charge / quantity. Shown, never used."""
-        return self.exact / self.quantity if self.quantity else None
-
-
-@dataclass(frozen=True)
 class Usage:
-    """Counts and exact charge of a day, an owner or a month. Adds up."""
+    """Counts and exact charge of what happened on a day, in a month, or through an owner. Adds up. What is charged by the
+    month (numbers, storage, …) is not in it."""
 
     outbound_messages: int = 0
     outbound_segments: int = 0
@@ -148,17 +98,22 @@ class DayRow:
     day: date
     usage: Usage | None
     complete: bool
+    amount: Decimal = ZERO
+    """The day's charge, rounded for show."""
 
 
 @dataclass(frozen=True)
 class OwnerRow:
-    """A member, a shared inbox, or what belongs to nobody."""
+    """A member, a shared inbox, or what belongs to nobody. ``by_month`` is the exact charge of the numbers and recordings
+    they hold; ``amount`` is that and the usage, rounded for show. A sum adds the rounded amounts."""
 
     kind: str
     owner_id: str
     name: str
     usage: Usage
     change: Change
+    by_month: Decimal = ZERO
+    amount: Decimal = ZERO
     people: int = 1
 
 
@@ -209,7 +164,11 @@ class Quality:
 
 @dataclass(frozen=True)
 class Page:
-    """One account, one month: everything a page, a file or a mail is made from."""
+    """One account, one month: everything a page, a file or a mail is made from.
+
+    ``charges`` come to ``charged``, ``taxes`` to ``taxed``; charged + taxed + rounding = total. ``by_month`` are the
+    charges that no day and no event gave rise to. ``products`` are paid apart and in no other figure.
+    """
 
     account_id: str
     account_name: str
@@ -225,20 +184,28 @@ class Page:
     total: Change
     figures: tuple[Figure, ...]
     charges: tuple[ChargeRow, ...]
+    charged: Change
     carriers: tuple[ChargeRow, ...]
+    taxes: tuple[TaxRow, ...]
+    taxed: Change
     rounding: Decimal | None
+    products: Products | None
+    credits: Credits | None
+    by_month: tuple[ChargeRow, ...]
     history: tuple[MonthRow, ...]
     days: tuple[DayRow, ...]
     usage: Usage
     members: OwnerTable
     inboxes: OwnerTable
     unassigned: OwnerRow | None
-    driver: ChargeRow | None
+    driver: ChargeRow | TaxRow | None
     peak: Peak | None
     quality: Quality
     owner_days: tuple[tuple[date, OwnerRow], ...] = field(repr=False)
     history_days: tuple[DayRow, ...] = field(repr=False)
     lines: tuple[dict, ...] = field(repr=False)
+    monthly: tuple[dict, ...] = field(repr=False)
+    ledger: tuple[dict, ...] = field(repr=False)
 
     @property
     def final(self) -> bool:
@@ -254,25 +221,43 @@ class Page:
         """The month before, if the account had one."""
         return next((row for row in self.history if row.month == self.month - 1), None)
 
+    @property
+    def account_charges(self) -> tuple[ChargeRow, ...]:
+        """The charges of the account as a whole."""
+        return tuple(row for row in self.charges if row.key.line in ACCOUNT_LINES)
 
-def minutes(seconds: int) -> Decimal:
-    return Decimal(seconds) / 60
+    @property
+    def days_amount(self) -> Decimal:
+        return sum((row.amount for row in self.days), ZERO)
+
+    @property
+    def days_rounding(self) -> Decimal:
+        """What rounding each day by itself leaves between the days and the charges."""
+        return self.charged.now - self.days_amount - sum((row.amount for row in self.by_month), ZERO)
+
+    @property
+    def people_rounding(self) -> Decimal:
+        """What rounding each person by themselves leaves between the people and the charges."""
+        people = self.members.total.amount + self.inboxes.total.amount
+        people += self.unassigned.amount if self.unassigned else ZERO
+        return self.charged.now - people - sum((row.amount for row in self.account_charges), ZERO)
 
 
 def build(statement: Statement) -> Page:
-    """The page of a statement. Raises `DoesNotAddUp`; never rounds, guesses or drops a line."""
+    """The page of a statement. Raises `DoesNotAddUp`; never guesses or drops a line."""
     account, month = statement.account, statement.month
-    lines = tuple(statement.lines.sort("position").iter_rows(named=True))
-    foreign = {row["currency"] for row in lines} - {account.currency}
-    if foreign:
-        raise DoesNotAddUp(f"{statement.statement_id}: lines in {', '.join(sorted(foreign))}, not {account.currency}")
+    lines = _lines(statement)
     has_before = _has_before(statement)
-    before = tuple(statement.previous_lines.iter_rows(named=True)) if has_before else None
+    before = _masked(statement.previous_lines) if has_before else None
 
-    charges = _charges(lines, before)
+    charges, taxes = charge_rows(lines, before), tax_rows(lines, before)
     rounding = [row["amount"] for row in lines if row["section"] == "rounding"]
-    daily = statement.daily
-    mine = daily.filter(pl.col("date").is_between(month.first, month.days[-1]))
+    # What is held has a quantity on each day and its charge in ``monthly``: on a day it is no usage.
+    held = pl.col("line").is_in(HELD_LINES)
+    in_month = pl.col("date").is_between(month.first, month.days[-1])
+    daily = statement.daily.filter(~held)
+    mine = daily.filter(in_month)
+    monthly = statement.monthly.filter(~pl.col("line").is_in(PRODUCT_LINES))
     by_month = {h.month: Usage() for h in statement.history}
     by_day: dict[date, Usage] = {}
     for day, usage in _usages(daily, "date"):
@@ -282,15 +267,16 @@ def build(statement: Statement) -> Page:
     quality = _quality(statement, mine, lines)
     through = date.fromisoformat(statement.through) if statement.through else None
     loaded = {month: (through, set(quality.missing))} if statement.state == "open" else {}
-    history_days = tuple(_day(d, by_day.get(d), h.state, loaded.get(h.month)) for h in history for d in h.month.days)
+    history_days = tuple(
+        _day(d, by_day.get(d), h.state, loaded.get(h.month), account.currency) for h in history for d in h.month.days
+    )
     days = tuple(row for row in history_days if Month.of(row.day) == month)
-    members, inboxes, unassigned, owner_days = _owners(statement, mine, has_before)
-    usage = by_month[month]
+    members, inboxes, unassigned, owner_days = _owners(statement, daily, monthly, has_before)
     total = Change(statement.total, _previous_total(statement) if has_before else None)
     page = Page(
         account_id=account.account_id,
-        account_name=_presentable(account.name),
-        company=_presentable(account.company),
+        account_name=presentable(account.name),
+        company=presentable(account.company),
         currency=account.currency,
         locale=account.locale,
         month=month,
@@ -302,152 +288,81 @@ def build(statement: Statement) -> Page:
         total=total,
         figures=_figures(history, month, total, has_before),
         charges=charges,
-        carriers=_carriers(lines, before),
+        charged=_sum(lines, before, "usage"),
+        carriers=carrier_rows(lines, before),
+        taxes=taxes,
+        taxed=_sum(lines, before, "tax"),
         rounding=sum(rounding, ZERO) if rounding else None,
+        products=products(lines),
+        credits=ledger.build(statement.statement_id, statement.ledger),
+        by_month=tuple(row for row in charges if row.key.line in set(monthly["line"])),
         history=history,
         days=days,
-        usage=usage,
+        usage=by_month[month],
         members=members,
         inboxes=inboxes,
         unassigned=unassigned,
-        driver=_driver(charges, total),
+        driver=driver(charges, taxes, total),
         peak=_peak(days, history_days),
         quality=quality,
         owner_days=owner_days,
         history_days=history_days,
         lines=lines,
+        monthly=_monthly(statement),
+        ledger=tuple(statement.ledger.sort("position").iter_rows(named=True)),
     )
-    _cross_foot(statement, page, mine)
+    _cross_foot(statement, page, mine, monthly, statement.daily.filter(held & in_month))
     return page
 
 
-# ------------------------------------------------------------------------------------------------ charges
+# ------------------------------------------------------------------------------------------------ lines
 
 
-def _charges(lines: Iterable[dict], before: Iterable[dict] | None) -> tuple[ChargeRow, ...]:
-    """Rows by charge line, in statement order; a line billed last month only is kept, at zero."""
-    now = _sums(lines)
-    then = _sums(before) if before is not None else None
-    keys = list(dict.fromkeys([*now, *(then or ())]))
-    several = {line for line in LINES if len({k[2] for k in keys if k[0] == line}) > 1}
-    groups: dict[str, list[ChargeRow]] = defaultdict(list)
-    for key in sorted(keys, key=_order):
-        groups[key[0]].append(_row(key, _part_name(key, key[0] in several), now, then))
-    found = []
-    for line in sorted(groups, key=_position):
-        parts = tuple(groups[line])
-        label = LINE_NAMES.get(line, line.replace("_", " ").capitalize())
-        if len(parts) == 1 and line not in SPLIT_LINES:
-            found.append(_renamed(parts[0], label))
-            continue
-        previous = sum((p.change.before for p in parts), ZERO) if then is not None else None
-        amount = sum((p.amount for p in parts), ZERO)
-        found.append(
-            ChargeRow(
-                key=(line,),
-                label=label,
-                amount=amount,
-                exact=sum((p.exact for p in parts), ZERO),
-                change=Change(amount, previous),
-                unrated=sum(p.unrated for p in parts),
-                parts=parts,
-            )
+def _lines(statement: Statement) -> tuple[dict, ...]:
+    """The statement's lines in order, without a phone number in what people wrote. Raises `DoesNotAddUp` for a line of
+    another currency or of a section no sum knows."""
+    rows = _masked(statement.lines)
+    foreign = {row["currency"] for row in rows} - {statement.account.currency}
+    if foreign:
+        raise DoesNotAddUp(
+            f"{statement.statement_id}: lines in {', '.join(sorted(foreign))}, not {statement.account.currency}"
         )
-    return tuple(found)
+    if unknown := {row["section"] for row in rows} - set(SECTIONS):
+        raise DoesNotAddUp(f"{statement.statement_id}: lines of unknown sections {', '.join(sorted(unknown))}")
+    return rows
 
 
-def _carriers(lines: Iterable[dict], before: Iterable[dict] | None) -> tuple[ChargeRow, ...]:
-    """Carrier fees by carrier, for the table beneath the charges; empty when no carrier is named."""
+def _masked(lines: pl.DataFrame) -> tuple[dict, ...]:
+    rows = lines.sort("position").iter_rows(named=True)
+    return tuple(row | {"item": row["item"] and masked(row["item"])} for row in rows)
 
-    def fees(rows):
-        return [r | {"direction": None} for r in rows if r["line"] == "carrier_fee"]
 
-    now = _sums(fees(lines), by_carrier=True)
-    then = _sums(fees(before), by_carrier=True) if before is not None else None
-    keys = list(dict.fromkeys([*now, *(then or ())]))
-    if not any(key[5] for key in keys):
-        return ()
-    keys.sort(key=lambda k: (k[5] is None, k[5] or "", _order(k)))
+def _sum(lines: Iterable[dict], before: Iterable[dict] | None, section: str) -> Change:
+    now, then = (
+        None if rows is None else sum((r["amount"] for r in rows if r["section"] == section), ZERO)
+        for rows in (lines, before)
+    )
+    return Change(now, then)
+
+
+def _monthly(statement: Statement) -> tuple[dict, ...]:
+    """What is charged by the month, with the owner's name and without the campaign, whose id is a phone number."""
+    keys = [c for c in statement.monthly.columns if c not in ("campaign_id", "quantity", "charge")]
+    names = _names(statement)
+    rows = (
+        statement.monthly.group_by(keys, maintain_order=True)
+        # An unrated charge is unknown: a sum that skipped it would say zero.
+        .agg(pl.col("quantity").sum(), charge=pl.when(pl.col("charge").null_count() == 0).then(pl.col("charge").sum()))
+        .iter_rows(named=True)
+    )
     return tuple(
-        _row(key, f"{_presentable(key[5] or 'Other carriers')}, {_part_name(key, True)}", now, then) for key in keys
+        row
+        | {
+            "item": row["item"] and masked(row["item"]),
+            "owner_name": _owner_name(names, row["owner_kind"], row["owner_id"]),
+        }
+        for row in rows
     )
-
-
-def _sums(rows: Iterable[dict], *, by_carrier: bool = False) -> dict[tuple, list]:
-    """(line, direction, type, registered, unit[, carrier]) → [amount, exact, quantity, unrated]."""
-    sums: dict[tuple, list] = {}
-    for row in rows:
-        if row["section"] in ("total", "rounding"):
-            continue
-        fee = row["line"] == "carrier_fee"
-        key = (
-            row["line"],
-            None if fee else row["direction"],
-            row["type"],
-            row["registered"] if fee else None,
-            row["unit"],
-            row["carrier"] if by_carrier else None,
-        )
-        into = sums.setdefault(key, [ZERO, ZERO, 0, 0])
-        for i, value in enumerate((row["amount"], row["amount_exact"], row["quantity"] or 0, row["unrated"])):
-            into[i] += value
-    return sums
-
-
-def _row(key: tuple, label: str, now: dict, then: dict | None) -> ChargeRow:
-    amount, exact, quantity, unrated = now.get(key, (ZERO, ZERO, 0, 0))
-    previous = None if then is None else then[key][0] if key in then else ZERO
-    unit = key[4]
-    return ChargeRow(
-        key=key,
-        label=label,
-        amount=amount,
-        exact=exact,
-        change=Change(amount, previous),
-        quantity=None if unit is None else minutes(quantity) if unit == "second" else Decimal(quantity),
-        unit="minute" if unit == "second" else unit,
-        unrated=unrated,
-    )
-
-
-def _renamed(row: ChargeRow, label: str) -> ChargeRow:
-    return ChargeRow(row.key, label, row.amount, row.exact, row.change, row.quantity, row.unit, row.unrated)
-
-
-def _part_name(key: tuple, several_types: bool) -> str:
-    line, direction, type_, registered, unit = key[:5]
-    kind = TYPE_NAMES.get(type_, type_ or "")
-    if line == "carrier_fee":
-        known = {True: "registered", False: "unregistered", None: "registration unknown"}[registered]
-        return ", ".join(filter(None, (kind, known))) or "Other"
-    if line == "text":
-        way = {"outbound": "sent", "inbound": "received"}.get(direction, "")
-        return (f"{kind} {way}" if several_types and kind else way.capitalize()).strip() or "Other"
-    return (direction or kind or unit or "Other").capitalize()
-
-
-def _position(line: str) -> int:
-    return LINES.index(line) if line in LINES else len(LINES)
-
-
-def _order(key: tuple) -> tuple:
-    """Outbound before inbound, SMS before MMS, registered before not."""
-    line, direction, type_, registered, unit = key[:5]
-    types = [*TYPE_NAMES, None]
-    return (
-        _position(line), line, types.index(type_) if type_ in types else len(types),
-        {"outbound": 0, "inbound": 1}.get(direction, 2), {True: 0, False: 1}.get(registered, 2), unit or "",
-    )  # fmt: skip
-
-
-def _driver(charges: tuple[ChargeRow, ...], total: Change) -> ChargeRow | None:
-    """The row that moved most in the direction the total moved."""
-    if total.kind not in ("up", "down"):
-        return None
-    sign = 1 if total.difference > 0 else -1
-    rows = [p for row in charges for p in (row.parts or (row,))]
-    best = max(rows, key=lambda r: sign * r.change.difference, default=None)
-    return best if best and sign * best.change.difference > 0 else None
 
 
 # ------------------------------------------------------------------------------------------------ usage
@@ -474,12 +389,15 @@ def _usages(daily: pl.DataFrame, *by: str) -> Iterable[tuple]:
         yield (*row[: len(by)], Usage(*row[len(by) :]))
 
 
-def _day(day: date, usage: Usage | None, state: str, loaded: tuple[date | None, set[date]] | None) -> DayRow:
+def _day(
+    day: date, usage: Usage | None, state: str, loaded: tuple[date | None, set[date]] | None, currency: str
+) -> DayRow:
     complete = state != "open"
     if loaded:
         through, missing = loaded
         complete = through is not None and day <= through and day not in missing
-    return DayRow(day, usage if usage else Usage() if complete else None, complete)
+    shown = usage or (Usage() if complete else None)
+    return DayRow(day, shown, complete, round_half_up(shown.charge if shown else ZERO, currency))
 
 
 def _figures(history: tuple[MonthRow, ...], month: Month, total: Change, has_before: bool) -> tuple[Figure, ...]:
@@ -515,28 +433,30 @@ def _peak(days: tuple[DayRow, ...], history: tuple[DayRow, ...]) -> Peak | None:
 # ------------------------------------------------------------------------------------------------ people
 
 
-def _owners(statement: Statement, mine: pl.DataFrame, has_before: bool):
+def _owners(statement: Statement, daily: pl.DataFrame, monthly: pl.DataFrame, has_before: bool):
     """(members, inboxes, unassigned or None, (day, owner) rows) of the month."""
-    names = {(kind, id_): name for kind, id_, name in statement.owners.select("owner_kind", "owner_id", "name").rows()}
-    earlier = statement.month - 1
-    previous = statement.daily.filter(pl.col("date").is_between(earlier.first, earlier.days[-1]))
+    names, month = _names(statement), statement.month
+    mine, previous = (daily.filter(pl.col("date").is_between(m.first, m.days[-1])) for m in (month, month - 1))
     keys = ("owner_kind", "owner_id")
     now = {key[:2]: key[2] for key in _usages(mine, *keys)}
     then = {key[:2]: key[2] for key in _usages(previous, *keys)} if has_before else {}
+    theirs = monthly.filter(~pl.col("line").is_in(ACCOUNT_LINES)).group_by(keys).agg(pl.col("charge").sum())
+    held = {key[:2]: key[2] for key in theirs.iter_rows()}
 
     def row(key: tuple[str, str]) -> OwnerRow:
-        usage = now.get(key, Usage())
+        usage, by_month = now.get(key, Usage()), held.get(key, ZERO)
         before = Decimal(then.get(key, Usage()).segments) if has_before else None
-        shown = "Unassigned" if key[0] == UNASSIGNED else _presentable(names.get(key) or key[1])
-        return OwnerRow(*key, shown, usage, Change(Decimal(usage.segments), before))
+        amount = round_half_up(usage.charge + by_month, statement.account.currency)
+        change = Change(Decimal(usage.segments), before)
+        return OwnerRow(*key, _owner_name(names, *key), usage, change, by_month, amount)
 
-    rows = [row(key) for key in dict.fromkeys([*names, *now, *then])]
+    rows = [row(key) for key in dict.fromkeys([*names, *now, *then, *held])]
     rows.sort(key=lambda r: (-r.usage.segments, -r.usage.messages, r.name.casefold(), r.owner_id))
     members, inboxes, rest = ([r for r in rows if r.kind == kind] for kind in ("member", "inbox", UNASSIGNED))
     unassigned = _merged(rest, UNASSIGNED, "Unassigned", has_before)
-    shown = unassigned.usage != Usage() or unassigned.change.before
+    shown = unassigned.usage != Usage() or unassigned.by_month or unassigned.change.before
     owner_days = tuple(
-        (day, OwnerRow(kind, id_, row((kind, id_)).name, usage, Change(Decimal(usage.segments), None)))
+        (day, OwnerRow(kind, id_, _owner_name(names, kind, id_), usage, Change(Decimal(usage.segments), None)))
         for day, kind, id_, usage in _usages(mine, "date", *keys)
     )
     return (
@@ -545,6 +465,14 @@ def _owners(statement: Statement, mine: pl.DataFrame, has_before: bool):
         unassigned if shown else None,
         owner_days,
     )
+
+
+def _names(statement: Statement) -> dict[tuple[str, str], str]:
+    return {(kind, id_): name for kind, id_, name in statement.owners.select("owner_kind", "owner_id", "name").rows()}
+
+
+def _owner_name(names: dict[tuple[str, str], str], kind: str, owner_id: str) -> str:
+    return "Unassigned" if kind == UNASSIGNED else presentable(names.get((kind, owner_id)) or owner_id)
 
 
 def _table(rows: list[OwnerRow], kind: str, plural: str, has_before: bool) -> OwnerTable:
@@ -558,7 +486,8 @@ def _table(rows: list[OwnerRow], kind: str, plural: str, has_before: bool) -> Ow
 def _merged(rows: list[OwnerRow], kind: str, name: str, has_before: bool) -> OwnerRow:
     usage = sum((r.usage for r in rows), Usage())
     before = sum((r.change.before for r in rows), ZERO) if has_before else None
-    return OwnerRow(kind, "", name, usage, Change(Decimal(usage.segments), before), len(rows))
+    by_month, amount = (sum((getattr(r, what) for r in rows), ZERO) for what in ("by_month", "amount"))
+    return OwnerRow(kind, "", name, usage, Change(Decimal(usage.segments), before), by_month, amount, len(rows))
 
 
 # ------------------------------------------------------------------------------------------------ quality
@@ -600,47 +529,70 @@ def _utc(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
 
-def _presentable(name: str) -> str:
-    """A name on one line; one that is a phone number is masked to its last four digits."""
-    name = " ".join(name.split())
-    digits = re.sub(r"\D", "", name)
-    if len(digits) >= 7 and re.fullmatch(r"[+\d().\s/-]+", name):
-        return f"•••• {digits[-4:]}"
-    return name
-
-
 # ------------------------------------------------------------------------------------------------ checks
 
 
-def _cross_foot(statement: Statement, page: Page, mine: pl.DataFrame) -> None:
+def _cross_foot(
+    statement: Statement, page: Page, mine: pl.DataFrame, monthly: pl.DataFrame, held: pl.DataFrame
+) -> None:
     """Every sum that a reader can form must come out."""
 
-    def same(what: str, shown, other_name: str, other) -> None:
-        if shown != other:
-            raise DoesNotAddUp(f"{statement.statement_id}: {what} {shown}, {other_name} {other}: nothing was published")
+    def equal(what: str, shown, other_name: str, other) -> None:
+        same(statement.statement_id, what, shown, other_name, other)
 
-    usage_lines = [row for row in page.lines if row["section"] == "usage"]
+    def amounts(rows) -> Decimal:
+        return sum((row.amount for row in rows), ZERO)
+
     parts = [part for row in page.charges for part in (row.parts or (row,))]
-    rounding = page.rounding or ZERO
-    same("charge lines add up to", sum((p.amount for p in parts), ZERO) + rounding, "the total is", page.total.now)
-    same("groups add up to", sum((r.amount for r in page.charges), ZERO) + rounding, "the total is", page.total.now)
-    exact = sum((row["amount_exact"] for row in usage_lines), ZERO)
-    same("exact charge lines add up to", exact, "the days to", mine["charge"].sum() or ZERO)
+    taxes = [part for row in page.taxes for part in row.parts]
+    more = amounts(taxes) + (page.rounding or ZERO)
+    equal("charge lines, taxes and rounding add up to", amounts(parts) + more, "the total is", page.total.now)
+    equal("groups add up to", amounts(page.charges), "charge lines to", page.charged.now)
+    equal("levels of taxes add up to", amounts(page.taxes), "taxes to", page.taxed.now)
+    whole = page.charged.now + page.taxed.now + (page.rounding or ZERO)
+    equal("charges, taxes and rounding come to", whole, "the total is", page.total.now)
+    _same_exact(statement, page, mine)
+    equal("on its days what is held costs", held["charge"].sum() or ZERO, "it is charged by the month, not", ZERO)
+    if page.products:
+        equal("products add up to", amounts(page.products.rows), "their total is", page.products.total)
     if page.carriers:
-        fees = sum((r.amount for r in page.charges if r.key[0] == "carrier_fee"), ZERO)
-        same("carriers add up to", sum((r.amount for r in page.carriers), ZERO), "carrier fees are", fees)
+        fees = amounts(r for r in page.charges if r.key.line == "carrier_fee")
+        equal("carriers add up to", amounts(page.carriers), "carrier fees are", fees)
     days = sum((row.usage for row in page.days if row.usage), Usage())
-    same("days add up to", days, "the month is", page.usage)
-    people = page.members.total.usage + page.inboxes.total.usage
-    people += page.unassigned.usage if page.unassigned else Usage()
-    same("members, shared inboxes and unassigned add up to", people, "the month is", page.usage)
+    equal("days add up to", days, "the month is", page.usage)
+    owners = [page.members.total, page.inboxes.total, *([page.unassigned] if page.unassigned else [])]
+    people = sum((row.usage for row in owners), Usage())
+    equal("members, shared inboxes and unassigned add up to", people, "the month is", page.usage)
+    theirs = sum((row.by_month for row in owners), ZERO) + sum((row.exact for row in page.account_charges), ZERO)
+    by_month = monthly["charge"].sum() or ZERO
+    equal("by the month members, shared inboxes, unassigned and account are charged", theirs, "in all it is", by_month)
     for table in (page.members, page.inboxes):
-        same("people add up to", sum((r.usage for r in table.rows), Usage()), "their total is", table.total.usage)
+        equal("people add up to", sum((r.usage for r in table.rows), Usage()), "their total is", table.total.usage)
+        equal("people are charged", amounts(table.rows), "their total is", table.total.amount)
     last = statement.history[-1]
     shown = page.usage
-    same("messages are", (shown.outbound_messages, shown.inbound_messages),
-         "the history says", (last.messages_sent, last.messages_received))  # fmt: skip
-    same("segments are", (shown.outbound_segments, shown.inbound_segments),
-         "the history says", (last.segments_sent, last.segments_received))  # fmt: skip
-    same("messages with a direction are", shown.messages, "all messages are", mine["messages"].sum())
-    same("the history's last total is", last.total, "the statement's", page.total.now)
+    equal("messages are", (shown.outbound_messages, shown.inbound_messages),
+          "the history says", (last.messages_sent, last.messages_received))  # fmt: skip
+    equal("segments are", (shown.outbound_segments, shown.inbound_segments),
+          "the history says", (last.segments_sent, last.segments_received))  # fmt: skip
+    equal("messages with a direction are", shown.messages, "all messages are", mine["messages"].sum())
+    equal("the history's last total is", last.total, "the statement's", page.total.now)
+
+
+def _same_exact(statement: Statement, page: Page, mine: pl.DataFrame) -> None:
+    """Line by line, what the statement charges is what the days and the month add up to, to the last decimal."""
+    monthly = statement.monthly
+    behind: dict[str, Decimal] = {}
+    for frame in (mine, monthly):
+        for line, charge in frame.group_by("line").agg(pl.col("charge").sum()).iter_rows():
+            behind[line] = behind.get(line, ZERO) + (charge or ZERO)
+    stated: dict[str, Decimal] = {}
+    for row in page.lines:
+        if row["section"] == "usage" or row["line"] in PRODUCT_LINES:
+            stated[row["line"]] = stated.get(row["line"], ZERO) + row["amount_exact"]
+    for line in sorted(behind.keys() | stated.keys()):
+        same(statement.statement_id, f"exact charge lines of {line} add up to", stated.get(line, ZERO),
+             "the days and the month to", behind.get(line, ZERO))  # fmt: skip
+    both = set(mine.filter(pl.col("charge") != 0)["line"]) & set(monthly.filter(pl.col("charge") != 0)["line"])
+    if both:
+        raise DoesNotAddUp(f"{statement.statement_id}: {', '.join(sorted(both))} charged by the day and by the month")

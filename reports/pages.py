@@ -1,4 +1,4 @@
-"""The statement page and the account's list of months: one self-contained HTML file each.
+"""The statement page, the account's list of months and its products: one self-contained HTML file each.
 
 A page loads nothing, runs no script and allows neither: its policy names the hash of its one style sheet.
 """
@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from etl.periods import Month
 from reports import charts, formats, words
+from reports.charges import Products
 from reports.formats import Formats
 from reports.links import Links
 from reports.model import OwnerTable, Page
@@ -40,13 +41,14 @@ class FileInfo:
 
 @dataclass(frozen=True)
 class Shelved:
-    """A month that is published: what menus and the account's list say of it."""
+    """A month that is published: what menus, the account's list and its products' page say of it."""
 
     month: Month
     state: str
     revision: int
     total: Decimal
     currency: str
+    products: Products | None = None
 
 
 @lru_cache(maxsize=1)
@@ -114,6 +116,7 @@ def statement(
         files=tuple(files),
         menu=sorted((s for s in others.values() if s.month != page.month), key=lambda s: s.month, reverse=True)[:11],
         openable=set(others) | {page.month},
+        any_products=page.products is not None or any(s.products for s in others.values()),
         earlier=earlier,
         later=later,
         contact=contact,
@@ -126,9 +129,18 @@ def statement(
 
 def account(account_id: str, name: str, locale: str, shelf: Iterable[Shelved], links: Links) -> bytes:
     """The account's own page: every published month, newest first."""
+    return _listing("account.html.j2", account_id, name, locale, shelf, links)
+
+
+def products(account_id: str, name: str, locale: str, shelf: Iterable[Shelved], links: Links) -> bytes:
+    """The account's subscriptions and credit packs, month by month, newest first. They are paid apart from statements."""
+    return _listing("products.html.j2", account_id, name, locale, (s for s in shelf if s.products), links)
+
+
+def _listing(template: str, account_id: str, name: str, locale: str, shelf: Iterable[Shelved], links: Links) -> bytes:
     rows = sorted(shelf, key=lambda s: s.month, reverse=True)
     formats_of = {s.currency: Formats(locale, s.currency) for s in rows}
-    return _render("account.html.j2", account_id=account_id, name=name, rows=rows, formats_of=formats_of, links=links)
+    return _render(template, account_id=account_id, name=name, rows=rows, formats_of=formats_of, links=links)
 
 
 def largest_people(table: OwnerTable) -> int:

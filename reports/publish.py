@@ -4,6 +4,7 @@
 
     <account>/<YYYY-MM>/rev-<n>/…        a final revision: written once, never overwritten
     <account>/<YYYY-MM>/index.html, …    the month as it stands
+    <account>/products.html              subscriptions and credit packs, if there are any; before the pages that link it
     <account>/index.html                 every month, last
 
 In each folder the page comes after the files it links, and an object that is there already is left alone.
@@ -26,12 +27,14 @@ from etl.settings import ConfigurationError, ReportSettings
 from etl.statement import Statement
 from reports import files as making
 from reports import pages
-from reports.links import PAGE, Links, account_folder, month_folder, revision_folder
+from reports.charges import ProductRow, Products
+from reports.links import PAGE, PRODUCTS, Links, account_folder, month_folder, revision_folder
 from reports.model import Page, build
 from reports.pages import Shelved
 
 SUMMARY = "statement.json"
 CURRENT = "private, no-cache"
+TOTALS = ("total", "product_total")
 FOREVER = "private, max-age=31536000, immutable"
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -95,13 +98,22 @@ class Publisher:
             )
         shelf = [s for s in shelf if s.month != page.month] + [mine]
         count = _Count(self.store)
+        listed = (
+            page.account_id,
+            page.account_name,
+            page.locale,
+            shelf,
+            self.links_of(page.account_id, page.account_id),
+        )
+        if page.final:
+            self._refuse_changed(page, made)
+        bought = f"{page.account_id}/{PRODUCTS}"
+        if any(s.products for s in shelf) or self.store.exists(bought):
+            count.put(bought, pages.products(*listed), CURRENT)
         if page.final:
             self._revision(page, made, shelf, count)
         self._month(page, made, shelf, ours, count)
-        listing = pages.account(
-            page.account_id, page.account_name, page.locale, shelf, self.links_of(page.account_id, page.account_id)
-        )
-        count.put(f"{page.account_id}/{PAGE}", listing, CURRENT)
+        count.put(f"{page.account_id}/{PAGE}", pages.account(*listed), CURRENT)
         return Published(
             page.account_id, page.month, page.state, page.revision, f"{ours}/{PAGE}", count.written, count.kept
         )
@@ -142,24 +154,30 @@ class Publisher:
         for key in self.store.list(f"{account_id}/"):
             if match := pattern.match(key):
                 known = json.loads(self.store.get(key))
-                total = Decimal(known["total"])
+                total, bought = Decimal(known["total"]), _products(known)
                 found.append(
-                    Shelved(Month.parse(match[1]), known["state"], known["revision"], total, known["currency"])
+                    Shelved(Month.parse(match[1]), known["state"], known["revision"], total, known["currency"], bought)
                 )
         return sorted(found, key=lambda s: s.month)
 
     # -------------------------------------------------------------------------------------------- folders
 
+    def _refuse_changed(self, page: Page, made: tuple[making.File, ...]) -> None:
+        """Raises `Changed`, before anything is written, where the revision stands with other figures."""
+        folder = revision_folder(page.account_id, page.month, page.revision)
+        if not self.store.exists(f"{folder}/{PAGE}"):
+            return
+        before, now = self._summary(folder), summary(page, made)
+        if before and before["figures"] != now["figures"]:
+            raise Changed(
+                f"{page.account_id} {page.month}: revision {page.revision} was published with other figures "
+                f"(total {before['figures']['total']}, now {now['figures']['total']}); a closed month does not change"
+            )
+
     def _revision(self, page: Page, made: tuple[making.File, ...], shelf: list[Shelved], count: _Count) -> None:
         """The revision's own folder. Its page is created last and once: where it stands, the folder is complete."""
         folder = revision_folder(page.account_id, page.month, page.revision)
         if self.store.exists(f"{folder}/{PAGE}"):
-            before, now = self._summary(folder), summary(page, made)
-            if before and before["figures"] != now["figures"]:
-                raise Changed(
-                    f"{page.account_id} {page.month}: revision {page.revision} was published with other figures "
-                    f"(total {before['figures']['total']}, now {now['figures']['total']}); a closed month does not change"
-                )
             count.kept += len(made) + 2
             return
         known = [s for s in shelf if s.month <= page.month]
@@ -213,6 +231,29 @@ def summary(page: Page, made: tuple[making.File, ...]) -> dict[str, Any]:
     """``statement.json``: what menus and programs need to know of a published month. Amounts are strings."""
     usage = page.usage
     total = str(making.amount(page.total.now, page))
+    figures = {
+        "total": total,
+        "lines": [str(row["amount"].normalize()) for row in page.lines if row["section"] not in TOTALS],
+        "messages": [usage.outbound_messages, usage.inbound_messages],
+        "segments": [usage.outbound_segments, usage.inbound_segments],
+        "calls": [usage.calls, usage.call_seconds],
+    }
+    more: dict[str, Any] = {}
+    if page.credits:
+        figures["credits"] = [*(row.total for row in page.credits.rows), page.credits.overage, page.credits.left]
+    if page.products:
+        more["products"] = [
+            {
+                "line": row.line,
+                "name": row.label,
+                "quantity": None if row.quantity is None else int(row.quantity),
+                "unit": row.unit,
+                "amount": str(making.amount(row.amount, page)),
+                "simulated": row.simulated,
+            }
+            for row in page.products.rows
+        ]
+        more["product_total"] = str(making.amount(page.products.total, page))
     return {
         "account_id": page.account_id,
         "month": str(page.month),
@@ -223,19 +264,32 @@ def summary(page: Page, made: tuple[making.File, ...]) -> dict[str, Any]:
         "through": page.through.isoformat() if page.through else None,
         "currency": page.currency,
         "total": total,
-        "figures": {
-            "total": total,
-            "lines": [str(row["amount"].normalize()) for row in page.lines if row["section"] != "total"],
-            "messages": [usage.outbound_messages, usage.inbound_messages],
-            "segments": [usage.outbound_segments, usage.inbound_segments],
-            "calls": [usage.calls, usage.call_seconds],
-        },
+        "figures": figures,
+        **more,
         "files": {file.name: file.sha256 for file in made},
     }
 
 
 def shelved(page: Page) -> Shelved:
-    return Shelved(page.month, page.state, page.revision, page.total.now, page.currency)
+    return Shelved(page.month, page.state, page.revision, page.total.now, page.currency, page.products)
+
+
+def _products(known: dict[str, Any]) -> Products | None:
+    """The products a summary tells of."""
+    if not known.get("products"):
+        return None
+    rows = tuple(
+        ProductRow(
+            r["line"],
+            r["name"],
+            Decimal(r["amount"]),
+            None if r["quantity"] is None else Decimal(r["quantity"]),
+            r["unit"],
+            r["simulated"],
+        )
+        for r in known["products"]
+    )
+    return Products(rows, Decimal(known["product_total"]))
 
 
 def _rank(known: dict[str, Any]) -> tuple[bool, int]:

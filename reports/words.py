@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
 from etl.money import minor_digits
+from etl.schemas import LINES
+from reports.charges import Change, ChargeRow, TaxRow
 from reports.formats import Formats, day_long, day_short, moment, month_name, month_short, month_year, weekday
-from reports.model import Change, ChargeRow, Page
+from reports.ledger import CreditRow, Credits, Lot
+from reports.model import ACCOUNT_LINES, Page
+from reports.naming import line_name
 
 STATES = {"open": "Estimated", "provisional": "Provisional", "final": "Final"}
 
@@ -77,17 +81,18 @@ def _driver(page: Page, f: Formats) -> list[Words]:
     amount, what = f.money(moved), in_words(page, row)
     if moved > whole:
         other, verb = ("less", "more") if up else ("more", "less")
-        return [Words(f" {what} cost {amount} {verb}, everything else together {f.money(moved - whole)} {other}.")]
+        came = "came to" if min(row.change.now, row.change.before) < 0 else "cost"
+        return [Words(f" {what} {came} {amount} {verb}, everything else together {f.money(moved - whole)} {other}.")]
     part = "All" if moved == whole else "Most" if moved * 2 >= whole else "The largest part"
     return [Words(f" {part} of the {'rise' if up else 'fall'} is {_lower(what)}: {amount} {'more' if up else 'less'}.")]
 
 
-def in_words(page: Page, row: ChargeRow) -> str:
-    """A part with its group, in words: ``Outbound calls``, ``Texts sent``, ``SMS carrier fees, registered``."""
+def in_words(page: Page, row: ChargeRow | TaxRow) -> str:
+    """A part with its group, in words: ``Outbound calls``, ``Texts sent``, ``Carrier fees (SMS sent, registered)``."""
     group = next((g for g in page.charges if row in g.parts), None)
     if group is None:
         return row.label
-    line = group.key[0]
+    line = group.key.line
     if line == "carrier_fee":
         return f"{group.label} ({row.label})"
     if line == "text":
@@ -160,7 +165,7 @@ def identity(page: Page) -> str:
 
 def charges_lead(page: Page, f: Formats) -> str:
     rows = [r for r in page.charges if r.amount]
-    total = page.total.now
+    total = page.charged.now
     if not rows:
         return "Nothing was charged."
     if total <= 0 or any(r.amount < 0 for r in rows):
@@ -173,7 +178,8 @@ def charges_lead(page: Page, f: Formats) -> str:
     one, two = rows[:2]
     share = f.percent(((one.amount + two.amount) / total * 100).quantize(Decimal("0.1"), ROUND_HALF_UP))
     together = "all" if len(rows) == 2 else share
-    return f"{one.label} and {_lower(two.label)} are {together} of the total."
+    whole = "the charges before taxes" if page.taxes else "the total"
+    return f"{one.label} and {_lower(two.label)} are {together} of {whole}."
 
 
 def history_lead(page: Page, f: Formats) -> str:
@@ -220,6 +226,11 @@ def peak(page: Page, f: Formats) -> tuple[str, str]:
 def people_lead(page: Page, f: Formats) -> str:
     total = page.usage.segments
     each = "Each message counts once, for the member or the shared inbox that handled it."
+    if any(row.key.line not in ACCOUNT_LINES for row in page.by_month):
+        each += " Charges include the numbers and recordings that are theirs"
+        each += "; they are before taxes." if page.taxes else "."
+    elif page.taxes:
+        each += " Charges are before taxes."
     if not total:
         return each
     share = Decimal(page.inboxes.total.usage.segments) / total * 100
@@ -266,45 +277,65 @@ def notes(page: Page, f: Formats) -> list[tuple[str, str]]:
             ("Pending", f"The provider has not confirmed its own price for {f.count(q.unpriced)} of {f.count(q.records)} "
                         f"records ({share}). Your charges come from your rate card and do not depend on it.")
         )  # fmt: skip
-    if page.rounding:
-        said.append(
-            (
-                "Rounding",
-                f"Lines are rounded one by one. The difference of {f.money(page.rounding)} is a line of its own.",
-            )
-        )
     return said
 
 
 def explanations(page: Page) -> list[tuple[str, str]]:
     """The terms of the page, only those that appear on it."""
-    lines = {row.key[0] for row in page.charges}
+    lines = {row.key.line for row in page.charges}
+    by_days = any(row["days"] is not None for row in page.monthly if row["line"] == "number")
+    owned = "for the days of the month on which it was owned" if by_days else "that was owned when the month ended"
+    known = {
+        "number": ("Phone number", f"Charged by the month, for each number {owned}."),
+        "recording_storage": (
+            "Recording storage",
+            "The minutes of each stored recording, rounded up, for every month in which it is kept.",
+        ),
+        "carrier_fee": (
+            "Carrier fee",
+            "Set by the other party’s carrier, by type and direction of the message and by whether the sending number is registered. Charged beside the text’s own price.",
+        ),
+        "voice_detection": ("AI voice detection", "Once for each answered call of a campaign that has it switched on."),
+        "failed_message": ("Failed message", "A text that could not be sent. It has no segments and a fee of its own."),
+        "credit_overage": ("Credit overage", "Credits that were used when none were left, at the price of one credit."),
+        "tier_adjustment": (
+            "Volume pricing",
+            "Events are charged at the list price. This is the difference to what the month’s whole quantity costs in its tiers; it is negative where volume makes it cheaper.",
+        ),
+        "adjustment": ("Adjustment", "A correction or a refund entered by hand, with its reason."),
+    }
     said = [
         ("Month and day", "Months and days are cut in UTC. A call belongs to the day it was dialled on, also when it ends after midnight."),
         ("Segment", "A text of up to 160 GSM-7 characters, or 70 characters when it holds emoji or other Unicode, is one segment. "
                     "Longer texts are split into segments of 153 or 67 characters. SMS is billed per segment, MMS per message."),
     ]  # fmt: skip
-    if lines & {"call", "campaign_call"}:
+    if lines & {"call", "campaign_call", "video"}:
         said.append(
             (
                 "Call minute",
                 "Each call is rounded up on its own by the rate card’s increments; minutes are the rounded seconds divided by 60.",
             )
         )
-    if "carrier_fee" in lines:
+    said += [known[line] for line in LINES if line in known and line in lines]
+    if page.credits:
         said.append(
             (
-                "Carrier fee",
-                "Set by the recipient’s carrier, by type of message and by whether the sending number is registered. Charged beside the text’s own price.",
+                "Credit",
+                "Texts take credits in both directions: first from the allotment, which lapses at each reset, then from what was bought, oldest first, which never lapses.",
             )
         )
-    if "recording_storage" in lines:
+    if page.taxes:
         said.append(
-            ("Recording storage", "The minutes of each stored recording, rounded up, for every month it is kept.")
+            ("Tax", "Each tax names the amount it is taken of. What is exempt or not taxed is not in that amount.")
         )
+    if page.rounding is not None:
+        said.append(
+            ("Rounding difference", "Taxes are rounded one by one to be shown, and once as a whole to be charged; this is the difference.")
+        )  # fmt: skip
     said += [
         ("Average price", "The charge divided by the quantity. Shown for comparison, never used to compute a charge."),
-        ("Rounding", f"Each charge line is computed exactly and rounded once, half up, to {_minor(page)}. The total adds the rounded lines."),
+        ("Rounding", f"Each charge line is computed exactly and rounded once, half up, to {_minor(page)}. The total adds the rounded lines. "
+                     "What a day or a person is charged is rounded to be shown; where that leaves something, it is named."),
         ("Change", "Compares with the whole month before. “New” means there was none then; less than 0.05% is no change."),
         ("Estimated", "Until a month is closed its figures are estimates. A final statement is never changed; what arrives later is a correction in a later month."),
     ]  # fmt: skip
@@ -325,3 +356,91 @@ def title(page: Page) -> str:
 def total_label(page: Page) -> str:
     name = month_year(page.month)
     return f"Total for {name}" if page.state != "open" else f"Estimated total for {name}"
+
+
+def charged_label(page: Page) -> str:
+    """What the charges come to before what is added to them; the total itself where nothing is."""
+    return "Charges before taxes" if page.taxes else "Charges" if page.rounding is not None else total_label(page)
+
+
+# ------------------------------------------------------------------------------------------------ credits
+
+
+def counted(number: int, one: str, f: Formats) -> str:
+    return f"{f.count(number)} {one if number == 1 else one + 's'}"
+
+
+def credits_lead(page: Page, f: Formats) -> str:
+    """What was used, what was lost, what is left."""
+    c = page.credits
+    until = f" through {day_long(page.through)}" if page.state == "open" and page.through else ""
+    said = f"{counted(c.used, 'credit', f)} {'was' if c.used == 1 else 'were'} used{until}. "
+    if c.left_allotment and c.left_bought:
+        said += f"{f.count(c.left)} are left: {f.count(c.left_allotment)} of the allotment until its next reset, "
+        said += f"and {f.count(c.left_bought)} bought, which stay."
+    elif c.left_allotment:
+        said += f"{f.count(c.left)} of the allotment {'is' if c.left == 1 else 'are'} left until its next reset."
+    elif c.left_bought:
+        said += f"{f.count(c.left)} bought {'one is' if c.left == 1 else 'ones are'} left; they stay."
+    else:
+        said += "None are left."
+    if c.lost:
+        said += f" {f.count(c.lost)} of the allotment {'was' if c.lost == 1 else 'were'} lost at the reset"
+        said += f"{lost_on(c)}."
+    return said
+
+
+def lost_on(c: Credits) -> str:
+    days = [day for row in c.rows if row.entry == "expire" for day in row.days]
+    return " of " + " and ".join(day_long(day) for day in days) if 0 < len(days) < 3 else ""
+
+
+def overage(page: Page, f: Formats) -> str:
+    """The sentence about credits that nothing covered; empty without any."""
+    c = page.credits
+    if not c.overage:
+        return ""
+    said = f"{counted(c.overage, 'credit', f)} more {'was' if c.overage == 1 else 'were'} needed than there were"
+    line = next((row for row in page.charges if row.key.line == "credit_overage"), None)
+    return f"{said}: charged as {_lower(line_name('credit_overage'))}, {f.money(line.amount)}." if line else f"{said}."
+
+
+def credits_brief(page: Page, f: Formats) -> str:
+    """The credits in one line, for a mail."""
+    c = page.credits
+    said = [f"{f.count(c.used)} used"]
+    if c.lost:
+        said.append(f"{f.count(c.lost)} lost at reset")
+    if c.overage:
+        said.append(f"{f.count(c.overage)} charged as overage")
+    left = f"{f.count(c.left)} left"
+    if c.left_allotment and c.left_bought:
+        left += f" ({f.count(c.left_allotment)} of the allotment, {f.count(c.left_bought)} bought)"
+    return ", ".join([*said, left])
+
+
+def signed(number: int | None, f: Formats, row: CreditRow) -> str:
+    """A count with its sign; the opening balance without, nothing where nothing of the kind moved."""
+    if number is None:
+        return ""
+    return f"+{f.count(number)}" if number > 0 and row.entry != "open" else f.count(number)
+
+
+def on_days(row: CreditRow) -> str:
+    """When something came or went, where that is on one day or two."""
+    if row.entry in ("open", "burn") or not 0 < len(row.days) < 3:
+        return ""
+    return " and ".join(day_short(day) for day in row.days)
+
+
+def lot_name(lot: Lot) -> str:
+    if lot.count > 1:
+        return f"{lot.count} lots used up" if not lot.left else f"{lot.count} more lots"
+    return f"{day_short(lot.bought_at)}, {lot.bought_at.year}" if lot.bought_at else "Date unknown"
+
+
+def lot_detail(lot: Lot) -> str:
+    """The purchase it came from; of our own recharges the time, for their ids say nothing to anybody."""
+    if not lot.simulated:
+        return lot.lot
+    return f"{lot.bought_at:%H:%M}\u00a0UTC" if lot.bought_at else ""

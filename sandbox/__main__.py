@@ -22,7 +22,7 @@ examples
   python -m sandbox serve --port 8010                       serve; stop with Ctrl-C
   python -m sandbox --host 127.0.0.1 --port 0 --ready-file /tmp/port   a free port, written to a file
   python -m sandbox credentials                             SIDs and tokens (invented, the same for every seed)
-  python -m sandbox directory --out directory/              accounts.csv, numbers.csv, owners.csv, campaigns.csv, ...
+  python -m sandbox directory --out directory/              accounts.csv, numbers.csv, plans.csv, purchases.csv, ...
   python -m sandbox truth --from 2026-10-01 --to 2026-10-31 --out truth.jsonl
   python -m sandbox export --day 2026-10-06 --format console-csv --out files/
   python -m sandbox serve --fault throttle,path=Messages,times=2,retry_after=1
@@ -80,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     truth.add_argument("--by-owner", action="store_true", help="also by member, inbox and campaign; walks every row")
 
     where = commands.add_parser("directory", help="write the customer's directory as CSV files")
+    _world_options(where)
     where.add_argument("--out", type=Path, required=True)
 
     export = commands.add_parser("export", help="write the messages of a day as the provider's export files")
@@ -116,16 +117,16 @@ def main(arguments: list[str] | None = None) -> int:
             for row in rows:
                 print(f"{row['account_id']:<14} {row['kind']:<11} {row['sid']} {row['token']}  {row['name']}")
         return 0
-    if options.command == "directory":
-        for path in directory.write(options.out):
-            print(path)
-        return 0
     try:
         world = World(options.seed, options.messages_per_day, options.calls_per_day)
         clock = _clock(options)
         accounts = [find(name) for name in getattr(options, "account", None) or ()] or CUSTOMERS
     except (ValueError, KeyError) as error:
         parser.error(str(error))
+    if options.command == "directory":
+        for path in directory.write(options.out, world, clock):
+            print(path)
+        return 0
     if options.command == "truth":
         from sandbox import truth
 

@@ -1,4 +1,4 @@
-"""The provider's HTTP API, version 2010-04-01: what its public specification says, read-only."""
+"""The provider's HTTP API, version 2010-04-01, and its Video API, version 1: as publicly specified, read-only."""
 
 import asyncio
 import base64
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import islice
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -19,15 +19,33 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox import video
 from sandbox.company import ACCOUNTS, BY_SID, MAIN, Account
 from sandbox.faults import PAGE_KINDS, REQUEST_KINDS, FaultBook, FaultError, build
 from sandbox.records import API, Records, isoformat, rfc2822
-from sandbox.traffic import CALL, DIALLED, MESSAGE, SECONDS_PER_DAY, UNDATED, Clock, Position, World, midnight
+from sandbox.traffic import (
+    CALL,
+    DIALLED,
+    MESSAGE,
+    PARTICIPANT,
+    RECORDING,
+    ROOM,
+    SECONDS_PER_DAY,
+    UNDATED,
+    Clock,
+    Position,
+    World,
+    midnight,
+)
 from sandbox.usage import CATEGORIES, Ledger
 from sandbox.usage_pages import PERIODS, usage_rows
 
 RETENTION_DAYS = 400
 MAX_PAGE_SIZE = 1000
+VIDEO_API = "/v1/"
+"""Where the Video API's paths begin. They name no account: it is the one of the user name."""
+ROOM_STATUSES = ["in-progress", "completed", "failed"]
+PARTICIPANT_STATUSES = ["connected", "disconnected", "reconnecting"]
 CALL_STATUSES = ["queued", "ringing", "in-progress", "canceled", "completed", "failed", "busy", "no-answer"]
 
 
@@ -50,6 +68,16 @@ def _not_found(path: str) -> ApiError:
 
 def _unauthorized() -> ApiError:
     return ApiError(401, 20003, "Authenticate", {"WWW-Authenticate": 'Basic realm="Twilio API"'})
+
+
+def _credentials(request: Request) -> tuple[str, str]:
+    """(user name, password) of a request; empty if it has none that can be read."""
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    try:
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return (user, password) if scheme.lower() == "basic" else ("", "")
 
 
 def parse_moment(text: str) -> tuple[int, bool]:
@@ -160,8 +188,12 @@ class Provider:
         return response
 
     async def _answer(self, request: Request) -> Response:
-        path, account_sid = request.url.path, request.path_params.get("account", "")
-        resource = path.split("/Accounts", 1)[-1].split("/", 2)[-1] if account_sid else "Accounts.json"
+        path = request.url.path
+        if path.startswith(VIDEO_API):
+            account_sid, resource = _credentials(request)[0], path.removeprefix("/")
+        else:
+            account_sid = request.path_params.get("account", "")
+            resource = path.split("/Accounts", 1)[-1].split("/", 2)[-1] if account_sid else "Accounts.json"
         self.stats.by_resource[re.sub(r"/[A-Z]{2}[0-9a-f]{32}", "/{Sid}", resource)] += 1
         self.stats.by_account[account_sid] += 1
         if self.latency_ms:
@@ -186,13 +218,10 @@ class Provider:
         return self._spoil(request, body, request_facts)
 
     def _authenticate(self, request: Request, account_sid: str) -> None:
-        scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
-        try:
-            user, _, token = base64.b64decode(encoded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            raise _unauthorized() from None
+        user, token = _credentials(request)
         who = BY_SID.get(user)
-        if scheme.lower() != "basic" or who is None or token != who.token:
+        by_main = request.url.path.startswith(VIDEO_API) and token == MAIN.token
+        if who is None or not (token == who.token or by_main):
             raise _unauthorized()
         if account_sid and account_sid not in BY_SID:
             raise _not_found(request.url.path)
@@ -203,13 +232,16 @@ class Provider:
     def _spoil(self, request: Request, body: dict, facts: tuple) -> Response:
         acting = self.faults.take(PAGE_KINDS, *facts)
         own = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        place, following, origin = body, "next_page_uri", ""
+        if request.url.path.startswith(VIDEO_API):
+            place, following, origin = body.get("meta", {}), "next_page_url", _origin(request)
         for fault in acting:
-            if fault.kind == "loop-page" and "next_page_uri" in body:
-                body["next_page_uri"] = own
-            elif fault.kind == "foreign-host" and "next_page_uri" in body:
-                body["next_page_uri"] = f"https://{fault.host}{body['next_page_uri'] or own}"
-            elif fault.kind == "duplicate-page" and "next_page_uri" in body:
-                body["next_page_uri"] = self._again(request, body)
+            if fault.kind == "loop-page" and following in place:
+                place[following] = origin + own
+            elif fault.kind == "foreign-host" and following in place:
+                place[following] = f"https://{fault.host}{(place[following] or own).removeprefix(origin)}"
+            elif fault.kind == "duplicate-page" and following in place:
+                place[following] = origin + self._again(request, body, place["page"])
             elif fault.kind == "foreign-row":
                 self._add_foreign_row(body)
         content = json.dumps(body, separators=(",", ":")).encode()
@@ -223,16 +255,16 @@ class Provider:
         return Response(content, media_type="application/json")
 
     @staticmethod
-    def _again(request: Request, body: dict) -> str:
+    def _again(request: Request, body: dict, page: int) -> str:
         """The URI of the same page under the next page number and a token written differently."""
         query = dict(request.query_params)
-        rows = next(value for value in body.values() if isinstance(value, list))
+        rows = _rows(body)
         token = query.get("PageToken")
         again = "PA" + token[2:4] + token[4:].upper() if token else "PB" + (rows[0].get("sid", "") if rows else "")
-        return f"{request.url.path}?{encode_query({**query, 'Page': str(body['page'] + 1), 'PageToken': again})}"
+        return f"{request.url.path}?{encode_query({**query, 'Page': str(page + 1), 'PageToken': again})}"
 
     def _add_foreign_row(self, body: dict) -> None:
-        rows = next((value for value in body.values() if isinstance(value, list)), None)
+        rows = _rows(body)
         if not rows:
             return
         mine = rows[0]["account_sid"]
@@ -246,7 +278,8 @@ class Provider:
     # --- bodies ---
 
     def _body(self, request: Request) -> dict:
-        account = BY_SID.get(request.path_params.get("account", ""))
+        of_video = request.url.path.startswith(VIDEO_API)
+        account = request.state.who if of_video else BY_SID.get(request.path_params.get("account", ""))
         kind = request.scope["route"].name
         if kind == "accounts":
             return self._page(request, self._accounts(request))
@@ -274,24 +307,39 @@ class Provider:
             rows = islice(rows, page * size, None)
         found = list(islice(rows, size + 1))
         more, found = len(found) > size, found[:size]
+        origin = _origin(request) if request.url.path.startswith(VIDEO_API) else ""
 
         def uri(number: int, page_token: str | None) -> str:
             rest = {k: v for k, v in query.items() if k not in ("PageSize", "Page", "PageToken")}
             asked = {**rest, "PageSize": str(size), "Page": str(number)}
             if page_token:
                 asked["PageToken"] = page_token
-            return f"{request.url.path}?{encode_query(asked)}"
+            return f"{origin}{request.url.path}?{encode_query(asked)}"
 
+        records = [record for _, record in found]
+        following = uri(page + 1, "PA" + found[-1][0]) if more else None
+        previous = uri(page - 1, "PB" + found[0][0]) if page and found else None
+        if origin:
+            meta = {
+                "first_page_url": uri(0, None),
+                "key": listing.key,
+                "next_page_url": following,
+                "page": page,
+                "page_size": size,
+                "previous_page_url": previous,
+                "url": uri(page, token),
+            }
+            return {listing.key: records, "meta": meta}
         return {
             "end": page * size + max(len(found) - 1, 0),
             "first_page_uri": uri(0, None),
-            "next_page_uri": uri(page + 1, "PA" + found[-1][0]) if more else None,
+            "next_page_uri": following,
             "page": page,
             "page_size": size,
-            "previous_page_uri": uri(page - 1, "PB" + found[0][0]) if page and found else None,
+            "previous_page_uri": previous,
             "start": page * size,
             "uri": uri(page, token),
-            listing.key: [record for _, record in found],
+            listing.key: records,
         }
 
     @staticmethod
@@ -315,7 +363,8 @@ class Provider:
             if fault.kind == "vanish" and (fault.until is None or self.clock.now < fault.until):
                 return None
             if fault.kind == "change":
-                record = {**record, **fault.fields, "date_updated": rfc2822(self.clock.now)}
+                write = isoformat if record[key][:2] in ("RM", "PA") else rfc2822
+                record = {**record, **fault.fields, "date_updated": write(self.clock.now)}
         return record
 
     def _filtered(self, positions, render, wanted: dict[str, str]) -> Iterator[tuple[str, dict]]:
@@ -384,13 +433,69 @@ class Provider:
         query = request.query_params
         window = Window.read(query, "DateCreated", self.clock, upper_inclusive=False)
         wanted = self._wanted(query, {"CallSid": "call_sid", "ConferenceSid": "conference_sid"})
+        deleted = self._include_deleted(query)
 
         def rows(after: str | None) -> Iterator[tuple[str, dict]]:
-            behind = self._locate(after, (4,), account) if after else None
-            positions = self.world.recordings(account, window.first, window.last, self.clock, behind)
+            behind = self._locate(after, (RECORDING,), account) if after else None
+            positions = self._recordings_shown(account, window.first, window.last, deleted, behind)
             return self._filtered(positions, self.records.recording, wanted)
 
         return Listing("recordings", rows)
+
+    @staticmethod
+    def _include_deleted(query) -> bool:
+        return query.get("IncludeSoftDeleted", "").lower() == "true"
+
+    def _recordings_shown(
+        self, account: Account, first: int, last: int, deleted: bool, behind: Position | None = None
+    ) -> Iterator[Position]:
+        """Positions of the recordings listed now, with or without the deleted ones, newest first."""
+        clock = self.clock
+        made = self.world.recordings(account, first, last, clock, behind)
+        return (at for at in made if not self.records.hidden(at, clock, deleted))
+
+    def _rooms(self, request: Request, account: Account) -> Listing:
+        query = request.query_params
+        wanted = {"status": "in-progress", **self._wanted(query, {"Status": "status", "UniqueName": "unique_name"})}
+        if wanted["status"] not in ROOM_STATUSES:
+            raise ApiError(400, 20001, f"Invalid Status: {wanted['status']}")
+        first, last = self._created_between(query)
+
+        def rows(after: str | None) -> Iterator[tuple[str, dict]]:
+            behind = self._locate(after, (ROOM,), account) if after else None
+            positions = video.rooms(self.world, account, first, last, self.clock, behind)
+            return self._filtered(positions, self.records.room, wanted)
+
+        return Listing("rooms", rows)
+
+    def _participants(self, request: Request, account: Account) -> Listing:
+        query, sid = request.query_params, request.path_params["room"]
+        room = self._single(request, account, "room", sid)
+        # Of a room in progress those connected are listed if nothing is asked for, of a completed one the others alone.
+        running = room["status"] == "in-progress"
+        wanted = {"status": "connected" if running else "disconnected"}
+        wanted |= self._wanted(query, {"Status": "status", "Identity": "identity"})
+        if wanted["status"] not in PARTICIPANT_STATUSES:
+            raise ApiError(400, 20001, f"Invalid Status: {wanted['status']}")
+        first, last = self._created_between(query)
+
+        def rows(after: str | None) -> Iterator[tuple[str, dict]]:
+            at = self.world.position(sid)
+            behind = self._locate(after, (PARTICIPANT,), account) if after else None
+            if behind is not None and behind.index // video.PLACES != at.index:
+                raise ApiError(400, 20001, "Invalid PageToken")
+            positions = video.participants(self.world, at, self.clock, behind)
+            found = self._filtered(positions, self.records.participant, wanted)
+            return ((s, r) for s, r in found if first <= parse_moment(r["date_created"])[0] <= last)
+
+        return Listing("participants", rows)
+
+    @staticmethod
+    def _created_between(query) -> tuple[int, int]:
+        """(first, last) second of DateCreatedAfter, which is on or after, and DateCreatedBefore, which is before."""
+        after, before = query.get("DateCreatedAfter"), query.get("DateCreatedBefore")
+        first = parse_moment(after)[0] if after else 0
+        return first, parse_moment(before)[0] - 1 if before else 1 << 40
 
     def _numbers(self, request: Request, account: Account) -> Listing:
         query = request.query_params
@@ -460,15 +565,21 @@ class Provider:
         streams, prefixes, render, start = {
             "message": ((MESSAGE, UNDATED), ("SM", "MM"), self.records.message, "date_created"),
             "call": ((CALL, DIALLED), ("CA",), self.records.call, "start_time"),
-            "recording": ((4,), ("RE",), self.records.recording, "date_created"),
+            "recording": ((RECORDING,), ("RE",), self.records.recording, "date_created"),
+            "room": ((ROOM,), ("RM",), self.records.room, "date_created"),
+            "participant": ((PARTICIPANT,), ("PA",), self.records.participant, "date_created"),
         }[kind]
         at = self.world.position(sid)
         if at is None or sid[:2] not in prefixes or at.stream not in streams or at.account != account.index:
             raise _not_found(request.url.path)
         if not self._exists(at):
             raise _not_found(request.url.path)
+        if kind == "recording" and self.records.hidden(at, self.clock, self._include_deleted(request.query_params)):
+            raise _not_found(request.url.path)
         record = render(at, self.clock)
-        late = int(parsedate_to_datetime(record[start]).timestamp()) > self.clock.now
+        if kind == "participant" and record["room_sid"] != request.path_params["room"]:
+            raise _not_found(request.url.path)
+        late = parse_moment(record[start])[0] > self.clock.now
         record = None if late or record["sid"] != sid else self._seen("sid", record)
         if record is None:
             raise _not_found(request.url.path)
@@ -478,12 +589,14 @@ class Provider:
         account, day = ACCOUNTS[at.account], date.fromordinal(at.day)
         if at.stream == UNDATED:
             return any(j == at.index for _, j in self.world.undated(account, day))
+        if at.stream in (ROOM, PARTICIPANT):
+            return video.room_at(self.world, at) is not None
         plan = self.world.plan(MESSAGE if at.stream == MESSAGE else CALL, account, day)
         if at.index >= plan.count:
             return False
         if at.stream == DIALLED:
             return len(plan.card(at.index).legs) == 2
-        return at.stream != 4 or bool(plan.card(at.index).recorded)
+        return at.stream != RECORDING or bool(plan.card(at.index).recorded)
 
     # --- control ---
 
@@ -493,12 +606,18 @@ class Provider:
         listed = {
             "messages": (lambda: self.world.messages(account, first, last, self.clock, False), self.records.message),
             "calls": (lambda: self.world.calls(account, first, last, self.clock), self.records.call),
-            "recordings": (lambda: self.world.recordings(account, first, last, self.clock), self.records.recording),
+            "recordings": (lambda: self._recordings_shown(account, first, last, True), self.records.recording),
+            "rooms": (lambda: video.rooms(self.world, account, first, last, self.clock), self.records.room),
+            "participants": (lambda: self._participants_of_rooms(account, first, last), self.records.participant),
         }
         if resource not in listed:
             raise FaultError(f"resource must be one of {', '.join(listed)}")
         positions, render = listed[resource]
         return [render(at, self.clock)["sid"] for at in islice(positions(), 10_000)]
+
+    def _participants_of_rooms(self, account: Account, first: int, last: int) -> Iterator[Position]:
+        for room in video.rooms(self.world, account, first, last, self.clock):
+            yield from video.participants(self.world, room, self.clock)
 
     async def control_faults(self, request: Request) -> Response:
         if request.method == "DELETE":
@@ -527,6 +646,11 @@ class Provider:
         return JSONResponse({"now": isoformat(self.clock.now)})
 
 
+def _rows(body: dict) -> list[dict]:
+    """The records of a list; nothing for a single record."""
+    return next((v for v in body.values() if isinstance(v, list) and v and isinstance(v[0], dict)), [])
+
+
 def behind_token(found: list[tuple[str, dict]], after: str | None) -> Iterator[tuple[str, dict]]:
     """The rows behind the one a token names."""
     if after is None:
@@ -535,6 +659,12 @@ def behind_token(found: list[tuple[str, dict]], after: str | None) -> Iterator[t
     if after.lower() not in names:
         raise ApiError(400, 20001, "Invalid PageToken")
     return iter(found[names.index(after.lower()) + 1 :])
+
+
+def _origin(request: Request) -> str:
+    """Scheme and host as the client knows them: the Video API's page URLs are absolute."""
+    parts = urlsplit(str(request.url))
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def encode_query(query: dict[str, str]) -> str:
@@ -563,6 +693,10 @@ def application(provider: Provider) -> Starlette:
         *(Route(f"{base}/{{account}}/{part}.json", handle, name=name) for name, part in lists.items()),
         *(Route(f"{base}/{{account}}/{part}/{{sid}}.json", handle, name=f"one-{n}") for n, part in singles.items()),
         Route(f"{base}/{{account}}.json", handle, name="account"),
+        Route("/v1/Rooms", handle, name="rooms"),
+        Route("/v1/Rooms/{sid}", handle, name="one-room"),
+        Route("/v1/Rooms/{room}/Participants", handle, name="participants"),
+        Route("/v1/Rooms/{room}/Participants/{sid}", handle, name="one-participant"),
     ]
 
     async def missing(request: Request, _: Exception) -> Response:

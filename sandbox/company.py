@@ -1,6 +1,6 @@
 """The invented customer base: one provider account, three sub-accounts, their people, inboxes, numbers and campaigns.
 
-All names are made up and every phone number lies in a range kept for fiction (555-0100 .. 555-0199).
+All names of people and companies are made up; every phone number lies in a range kept for fiction (555-0100 .. 555-0199).
 Identifiers and tokens are derived from names, so they are the same for every seed and no secret is stored in the tree.
 """
 
@@ -29,6 +29,8 @@ class Number:
     released: date | None = None
     listed: bool = True
     weight: int = 3
+    monthly_price: str = ""
+    """What the operator charges for it, if not the price of its class."""
 
     @property
     def sid(self) -> str:
@@ -86,6 +88,11 @@ class Account:
     holidays: frozenset[date] = frozenset()
     broadcast_every: int = 0
     """About one day in this many is a broadcast day; 0 means never."""
+    video_rooms: int = 0
+    """Video consultations on a plain weekday, per mille."""
+    service_address: str = ""
+    """Jurisdiction, widest part first."""
+    tax_exempt: str = ""
     children: tuple["Account", ...] = field(default=(), compare=False)
 
     @property
@@ -180,7 +187,7 @@ HARBOR = Account(
             unregistered=frozenset({"dov_tallow"}),
             gia_plum={"holders": ((BOUGHT, "member", "gia_plum"), (date(2026, 8, 17), "member", "ben_sorrel"))},
         ),
-        Number("+18885550121", ((BOUGHT, "inbox", "front_desk"),), "tollfree", weight=6),
+        Number("+18885550121", ((BOUGHT, "inbox", "front_desk"),), "tollfree", weight=6, monthly_price="7.50"),
         Number("+12065550122", ((BOUGHT, "inbox", "leads"),), weight=8),
         Number("+12065550123", ((BOUGHT, "inbox", "maintenance"),), weight=5),
         Number("+12065550141", ((BOUGHT, "inbox", "leads"),), campaign="camp_openhouse"),
@@ -191,6 +198,8 @@ HARBOR = Account(
     call_share=420,
     weekday_permille=(900, 1050, 1080, 1100, 1250, 1020, 600),
     broadcast_every=41,
+    video_rooms=600,
+    service_address="US-WA-SEATTLE",
 )
 CLINIC = Account(
     index=2,
@@ -221,6 +230,8 @@ CLINIC = Account(
     call_share=400,
     weekday_permille=(1500, 1400, 1350, 1300, 1200, 250, 0),
     holidays=frozenset({date(2026, 5, 25), date(2026, 7, 4), date(2026, 9, 7)}),
+    video_rooms=3_600,
+    service_address="US-OR-PORTLAND",
 )
 LANTERN = Account(
     index=3,
@@ -249,6 +260,9 @@ LANTERN = Account(
     call_share=180,
     weekday_permille=(750, 800, 900, 950, 1000, 1400, 1200),
     broadcast_every=19,
+    video_rooms=400,
+    service_address="US-IL-CHICAGO",
+    tax_exempt="all",
 )
 
 CUSTOMERS = (HARBOR, CLINIC, LANTERN)

@@ -1,9 +1,9 @@
-"""Holds the sandbox against the provider's own OpenAPI document: a validating Prism proxy between a client and it.
+"""Holds the sandbox against the provider's own OpenAPI documents: a validating Prism proxy between a client and it.
 
     npm i --prefix /tmp/prism @stoplight/prism-cli
-    python -m sandbox.conformance --prism /tmp/prism/node_modules/.bin/prism --spec tests/sandbox/twilio_api_v2010.read.json
+    python -m sandbox.conformance --prism /tmp/prism/node_modules/.bin/prism --specs tests/sandbox
 
-The sandbox and the proxy are started on free ports and stopped at the end. Prism answers 500 (`--errors`) or adds an
+The sandbox and the proxies are started on free ports and stopped at the end. Prism answers 500 (`--errors`) or adds an
 `sl-violations` header when a request or an answer breaks the document; either is counted. Exit code 1 if any was.
 """
 
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -108,16 +109,49 @@ def check(url: str, day: date, pages: int) -> tuple[Counter, list[str]]:
     return counts, violations
 
 
+def check_video(url: str, day: date, pages: int) -> tuple[Counter, list[str]]:
+    """Requests every room of a week, each with its participants; returns (counts, violations)."""
+    counts, violations = Counter(), []
+    with httpx.Client(base_url=url, timeout=60) as client:
+
+        def listed(target: str, key: str) -> Iterator[dict]:
+            for _ in range(pages):
+                answer = client.get(target)
+                counts["requests"] += 1
+                counts["pages"] += 1
+                if answer.status_code != 200 or "sl-violations" in answer.headers:
+                    violations.append(f"{answer.status_code} {target}: {answer.text[:500]}")
+                    return
+                counts["records"] += len(answer.json()[key])
+                yield from answer.json()[key]
+                following = urlsplit(answer.json()["meta"]["next_page_url"] or "")
+                if not following.path:
+                    return
+                target = f"{following.path}?{following.query}"
+
+        for account in ACCOUNTS:
+            client.auth = (account.sid, MAIN.token)
+            created = f"DateCreatedAfter={day}T00:00:00Z&DateCreatedBefore={day + timedelta(7)}T00:00:00Z"
+            for room in listed(f"/v1/Rooms?Status=completed&{created}&PageSize=5", "rooms"):
+                list(listed(f"/v1/Rooms/{room['sid']}/Participants?PageSize=2", "participants"))
+    return counts, violations
+
+
 def main() -> int:
     """Runs the check and prints what was counted; exit code 0 if nothing broke the document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prism", default="prism", help="path of the prism executable")
-    parser.add_argument("--spec", type=Path, default=Path("tests/sandbox/twilio_api_v2010.read.json"))
+    parser.add_argument("--specs", type=Path, default=Path("tests/sandbox"), help="folder of the two documents")
     parser.add_argument("--day", type=date.fromisoformat, default=date(2026, 10, 6))
     parser.add_argument("--pages", type=int, default=4, help="pages to follow of each list (default 4)")
     options = parser.parse_args()
-    with launch() as box, prism_proxy(options.prism, options.spec, box.url) as url:
-        counts, violations = check(url, options.day, options.pages)
+    counts, violations = Counter(), []
+    with launch() as box:
+        for document, run in (("twilio_api_v2010.read.json", check), ("twilio_video_v1.read.json", check_video)):
+            with prism_proxy(options.prism, options.specs / document, box.url) as url:
+                found, broken = run(url, options.day, options.pages)
+            counts += found
+            violations += broken
     for name, number in counts.items():
         print(f"{name:<16}{number:>8}")
     print(f"{'violations':<16}{len(violations):>8}")

@@ -5,7 +5,7 @@ the rows before it, and the exact totals of a day are `rounds x deck total + the
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from sandbox import prices, words
@@ -20,6 +20,10 @@ PRICE_DELAYS = (0, 300, 14_400, 93_600)
 
 CALL_PRICE_DELAY = 900
 """Seconds from the end of a call until it has a price."""
+
+DELETED_AFTER_DAYS = range(3, 21)
+"""Days from the UTC day of a call to the one on which its recording is deleted, in business hours, if it is: a nightly
+read of the day before always sees it stored first; the later ones lie behind a look-back of a week."""
 
 CODE_WIDTH = 4
 
@@ -94,6 +98,8 @@ class CallCard:
     campaign: bool
     recorded: str | None
     """Status of the recording made of it: completed, absent, or None."""
+    kept: int | None = None
+    """Seconds from midnight of the call's day until its recording is deleted; None while it is kept for good."""
 
 
 def _message_card(account: Account, pick: random.Random, broadcast: bool) -> MessageCard:
@@ -236,7 +242,13 @@ def call_deck(seed: str, account: Account, campaigns: tuple[str, ...]) -> tuple[
     """The deck of a day on which these campaigns dial; with campaigns, 45 % of the calls are theirs."""
     dialling = tuple(c for c in account.campaigns if c.campaign_id in campaigns)
     pick = random.Random(f"{seed}/calls/{account.account_id}/{','.join(campaigns)}")  # noqa: S311
-    return tuple(
+    cards = [
         _campaign_card(dialling, pick) if dialling and pick.random() < 0.45 else _call_card(pick)
         for _ in range(DECK_SIZE)
-    )
+    ]
+    pick = random.Random(f"{seed}/deletions/{account.account_id}/{','.join(campaigns)}")  # noqa: S311
+    stored = [place for place, card in enumerate(cards) if card.recorded == "completed"]
+    for place in pick.sample(stored, len(stored) // 25):
+        kept = pick.choice(DELETED_AFTER_DAYS) * 86_400 + pick.randrange(14 * 3600, 23 * 3600)
+        cards[place] = replace(cards[place], kept=kept)
+    return tuple(cards)

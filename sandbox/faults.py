@@ -2,7 +2,7 @@
 
 A rule is `{"kind": ..., <which requests>, <how often>, <what exactly>}`:
 
-which requests  path (part of the URL path), account (SID or short id), page (number of the page), query (part of it)
+which requests  path (part of the URL path), account (SID or short id; of video: the user), page (number), query (part)
 how often       after (let so many matching requests pass first), times (then act so often; 0 = for ever; default 1)
 
 kind            what happens                                                       further fields
@@ -11,8 +11,8 @@ error           a server error                                                  
 hang            the answer comes late                                              seconds (default 30)
 unauthorized    401 / 20003 although the credentials are right
 duplicate-page  the page is served again as the next one, under another token      page (default 0)
-loop-page       next_page_uri of the page points to the page itself
-foreign-host    next_page_uri is absolute and names another host                   host (default attacker.example)
+loop-page       next_page_uri (next_page_url) of the page points to the page itself
+foreign-host    next_page_uri (next_page_url) names another host                   host (default attacker.example)
 truncate        the connection closes after half of the announced Content-Length
 cut-json        half of the JSON with a Content-Length that fits
 html            200 with an HTML page
@@ -20,7 +20,8 @@ foreign-row     the page holds a record of another account
 vanish          a row is gone from lists and as single resource (for ever)         rows, see below; until (ISO time, clock)
 change          a row has other values and date_updated = now (for ever)           rows, see below; set (fields)
 
-Rows of vanish and change: sid, or account + day (+ resource: messages, calls, recordings; row: 0 = newest; count).
+Rows of vanish and change: sid, or account + day (+ resource: messages, calls, recordings, rooms, participants;
+row: 0 = newest; count). Participants of a day are those of the rooms created on it.
 On the command line: `--fault throttle,path=Messages,times=2,retry_after=1` or `--fault change,sid=SM..,set.price=-0.02`.
 """
 

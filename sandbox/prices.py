@@ -9,10 +9,12 @@ CALL_INBOUND_PER_MINUTE = {"local": 8_500, "tollfree": 22_000}
 MACHINE_DETECTION_PER_CALL = 7_500
 RECORDING_PER_MINUTE = 2_500
 RECORDING_STORAGE_PER_MINUTE_DAY = 20
+VIDEO_PER_PARTICIPANT_MINUTE = 4_000
 NUMBER_PER_MONTH = {"local": 1_150_000, "tollfree": 2_150_000}
 
-CARRIERS = ("Cobalt Mobile", "Juniper Wireless", "Meridian Cellular", "Tern Telecom", "Other")
-"""Invented carriers; the tens digit of the last two digits of a contact's number says which (see `carrier_of`)."""
+CARRIERS = ("AT&T", "T-Mobile", "Verizon", "US Cellular", "Other")
+"""Named as in tables of carrier fees. The tens digit of the last two digits of a contact's number says which (see
+`carrier_of`), which is this sandbox's own rule: no real number belongs to anybody here."""
 
 CARRIER_OF_TENS = (0, 0, 0, 1, 1, 1, 2, 2, 3, 4)
 

@@ -1,13 +1,17 @@
-"""Turns positions into records as the provider's API writes them: RFC 2822 dates, numbers as strings, prices negative."""
+"""Turns positions into records as the provider's API writes them: RFC 2822 dates, numbers as strings, prices negative;
+for video ISO 8601 dates, numbers as numbers and no prices."""
 
 from datetime import UTC, date, datetime
 from functools import lru_cache
 
-from sandbox import decks, prices
+from sandbox import decks, prices, video
 from sandbox.company import ACCOUNTS, MAIN, Account, Number
-from sandbox.traffic import CALL, DIALLED, EPOCH, SECONDS_PER_DAY, Clock, Position, World, clock_at
+from sandbox.traffic import CALL, DIALLED, EPOCH, ROOM, SECONDS_PER_DAY, Clock, Position, World, clock_at
 
 API = "2010-04-01"
+VIDEO = "https://video.twilio.com/v1/Rooms"
+SOFT_DELETED_SECONDS = 40 * SECONDS_PER_DAY
+"""For so long after its deletion a recording's metadata is still there."""
 CALL_PARTS = {
     "notifications": "Notifications",
     "recordings": "Recordings",
@@ -187,9 +191,12 @@ class Records:
         }
 
     def recording(self, at: Position, clock: Clock) -> dict:
+        """A recording as asked for with IncludeSoftDeleted; see `hidden`."""
         world, account = self.world, ACCOUNTS[at.account]
         plan = world.plan(CALL, account, date.fromordinal(at.day))
         card = plan.card(at.index)
+        gone = self.deleted_at(at)
+        deleted = gone is not None and gone <= clock.now
         made = plan.start + plan.second(at.index)
         seconds = card.legs[0].talk
         sid = world.sid("RE", *at)
@@ -202,7 +209,7 @@ class Records:
             "channels": 2,
             "conference_sid": None,
             "date_created": rfc2822(made),
-            "date_updated": rfc2822(made + card.legs[0].ring + seconds),
+            "date_updated": rfc2822(gone if deleted else made + card.legs[0].ring + seconds),
             "duration": str(seconds) if stored else None,
             "encryption_details": None,
             "error_code": None,
@@ -212,12 +219,91 @@ class Records:
             "sid": sid,
             "source": "DialVerb" if len(card.legs) == 2 else "StartCallRecordingAPI",
             "start_time": rfc2822(made),
-            "status": card.recorded,
+            "status": "deleted" if deleted else card.recorded,
             "subresource_uris": {
                 "add_on_results": f"{uri}/AddOnResults.json",
                 "transcriptions": f"{uri}/Transcriptions.json",
             },
             "uri": f"{uri}.json",
+        }
+
+    def deleted_at(self, at: Position) -> int | None:
+        """The moment a recording is deleted, if ever."""
+        plan = self.world.plan(CALL, ACCOUNTS[at.account], date.fromordinal(at.day))
+        kept = plan.card(at.index).kept
+        return None if kept is None else plan.start + kept
+
+    def hidden(self, at: Position, clock: Clock, include_deleted: bool) -> bool:
+        """Whether a recording is not shown: deleted ones only on request, and some weeks later not even then."""
+        gone = self.deleted_at(at)
+        return gone is not None and clock.now >= gone + (SOFT_DELETED_SECONDS if include_deleted else 0)
+
+    # --- video ---
+
+    def room(self, at: Position, clock: Clock) -> dict:
+        found, account = video.room_at(self.world, at), ACCOUNTS[at.account]
+        over = found.end <= clock.now
+        sid = self.world.sid("RM", *at)
+        url = f"{VIDEO}/{sid}"
+        parts = {
+            "participants": "Participants",
+            "recordings": "Recordings",
+            "recording_rules": "RecordingRules",
+            "transcriptions": "Transcriptions",
+        }
+        return {
+            "account_sid": account.sid,
+            "audio_only": False,
+            "date_created": isoformat(found.created),
+            "date_updated": isoformat(found.end if over else found.created),
+            "duration": found.end - found.created if over else None,
+            "empty_room_timeout": 5,
+            "enable_turn": True,
+            "end_time": isoformat(found.end) if over else None,
+            "large_room": False,
+            "links": {name: f"{url}/{part}" for name, part in parts.items()},
+            "max_concurrent_published_tracks": 170,
+            "max_participant_duration": 14_400,
+            "max_participants": 50,
+            "media_region": "us1",
+            "record_participants_on_connect": False,
+            "sid": sid,
+            "status": "completed" if over else "in-progress",
+            "status_callback": None,
+            "status_callback_method": "POST",
+            "type": "group",
+            "unique_name": found.name,
+            "unused_room_timeout": 5,
+            "url": url,
+            "video_codecs": ["VP8", "H264"],
+        }
+
+    def participant(self, at: Position, clock: Clock) -> dict:
+        room = video.room_at(self.world, at)
+        session = room.sessions[at.index % video.PLACES]
+        over = session.end <= clock.now
+        room_sid = self.world.sid("RM", ROOM, at.account, at.day, at.index // video.PLACES)
+        sid = self.world.sid("PA", *at)
+        url = f"{VIDEO}/{room_sid}/Participants/{sid}"
+        parts = {
+            "anonymize": "Anonymize",
+            "published_tracks": "PublishedTracks",
+            "subscribe_rules": "SubscribeRules",
+            "subscribed_tracks": "SubscribedTracks",
+        }
+        return {
+            "account_sid": ACCOUNTS[at.account].sid,
+            "date_created": isoformat(session.start),
+            "date_updated": isoformat(session.end if over else session.start),
+            "duration": session.seconds if over else None,
+            "end_time": isoformat(session.end) if over else None,
+            "identity": session.identity,
+            "links": {name: f"{url}/{part}" for name, part in parts.items()},
+            "room_sid": room_sid,
+            "sid": sid,
+            "start_time": isoformat(session.start),
+            "status": "disconnected" if over else "connected",
+            "url": url,
         }
 
     # --- accounts and numbers ---

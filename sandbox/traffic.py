@@ -19,7 +19,7 @@ from sandbox import decks
 from sandbox.company import ACCOUNTS, CONTACT_AREAS, FIRST_DAY, Account, Number
 from sandbox.decks import DECK_SIZE, CallCard, Leg, MessageCard
 
-MESSAGE, UNDATED, CALL, DIALLED, RECORDING = range(5)
+MESSAGE, UNDATED, CALL, DIALLED, RECORDING, ROOM, PARTICIPANT = range(7)
 """Streams of records. UNDATED messages have no date_sent; DIALLED is the second leg of a call."""
 
 SECONDS_PER_DAY = 86_400

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
-from sandbox import decks, prices
+from sandbox import decks, prices, video
 from sandbox.company import CUSTOMERS, Account
 from sandbox.traffic import CALL, DIALLED, MESSAGE, RECORDING, SECONDS_PER_DAY, Clock, World, midnight
-from sandbox.usage import Ledger, Sum, Sums
+from sandbox.usage import Ledger, Sum, Sums, session_sum
 
 
 def _line(account: Account, day: date, kind: str, direction: str, one: Sum, **more) -> dict:
@@ -40,7 +40,9 @@ def days(first: date, last: date) -> Iterator[date]:
 def lines(world: World, clock: Clock, first: date, last: date, by_owner: bool = False) -> Iterator[dict]:
     """One line for each (account, day, kind, direction), and with `by_owner` for each owner; amounts are positive USD.
 
-    Kinds: sms, mms, call, campaign_call (not part of call), recording, number (direction 'none').
+    Kinds: sms, mms, call, campaign_call (not part of call), recording, video (participants who have left a room, by the
+    day they joined; members outbound, guests inbound), number (direction 'none'; `listed`: how many of them the
+    provider still lists).
     """
     ledger = Ledger(world)
     for account in CUSTOMERS:
@@ -58,11 +60,14 @@ def lines(world: World, clock: Clock, first: date, last: date, by_owner: bool = 
             charged = ledger.numbers_charged(account, day)
             price = sum(prices.NUMBER_PER_MONTH[which] * n for which, n in charged.items())
             if owned:
-                yield _line(account, day, "number", "none", Sum(records=len(owned), billable=len(owned), base=price))
+                listed = sum(number.active(clock.day) for number in owned)
+                facts = Sum(records=len(owned), billable=len(owned), base=price)
+                yield _line(account, day, "number", "none", facts, listed=listed)
 
 
 def _owner_lines(world: World, clock: Clock, account: Account, day: date) -> Iterator[dict]:
-    """The same by who owned the number that day; walks the rows, so it costs time in proportion to the volume."""
+    """The same by who owned the number that day; in rooms by who joined, a guest's by the member who was there first.
+    Walks the rows, so it costs time in proportion to the volume."""
     ledger = Ledger(world)
     found: dict[tuple[str, str, str, str, str], Sum] = defaultdict(Sum)
     if midnight(day) > clock.now:
@@ -92,6 +97,10 @@ def _owner_lines(world: World, clock: Clock, account: Account, day: date) -> Ite
             sums = ledger.leg_sums(plan, at.index, clock)
             chosen = sums[len(card.legs) :] if stream == RECORDING else [sums[at.stream == DIALLED]]
             put(plan.own_number(card, at.index), chosen)
+    for room, session in video.sessions_on(world, account, day):
+        if session.end <= clock.now:
+            owner = session.identity if session.host else room.first_host
+            found["video", session.direction, "member", owner, ""].add(session_sum(session))
     for (kind, direction, owner_kind, owner, campaign), one in sorted(found.items()):
         yield _line(account, day, kind, direction, one, owner_kind=owner_kind, owner_id=owner, campaign_id=campaign)
 

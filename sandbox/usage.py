@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from functools import lru_cache
 
-from sandbox import decks, prices
+from sandbox import decks, prices, video
 from sandbox.company import FIRST_DAY, Account
 from sandbox.decks import DECK_SIZE, CallCard
 from sandbox.records import recording_price
@@ -23,7 +23,8 @@ class Sum:
 
     records: int = 0
     billable: int = 0
-    """Messages that are charged whatever their price says yet; answered calls; completed recordings."""
+    """Messages that are charged whatever their price says yet; answered calls; completed recordings; video participants
+    who stayed at all."""
     failed: int = 0
     priced: int = 0
     segments: int = 0
@@ -51,7 +52,7 @@ class Sum:
 _NAMES = tuple(f.name for f in fields(Sum))
 
 Key = tuple[str, str, str]
-"""(kind, direction, number class): kind is sms, mms, call, campaign_call or recording."""
+"""(kind, direction, number class): kind is sms, mms, call, campaign_call, recording or video."""
 Sums = dict[Key, Sum]
 
 
@@ -100,6 +101,20 @@ def _call_sums(card: CallCard, finished: tuple[bool, ...], priced: tuple[bool, .
     return found
 
 
+def session_sum(session: video.Session) -> Sum:
+    """Sum of one participant who has left a room. The record has no price; the ledger has one per started minute."""
+    minutes = prices.minutes(session.seconds)
+    return Sum(
+        records=1,
+        billable=int(session.seconds > 0),
+        talk_seconds=session.seconds,
+        dial_seconds=session.seconds,
+        talk_minutes=minutes,
+        dial_minutes=minutes,
+        base=minutes * prices.VIDEO_PER_PARTICIPANT_MINUTE,
+    )
+
+
 def _all_call_sums(card: CallCard) -> list[tuple[Key, Sum]]:
     done = (True,) * len(card.legs)
     return _call_sums(card, done, done)
@@ -113,6 +128,7 @@ class Ledger:
         self._deck_totals = lru_cache(maxsize=256)(self._sum_deck)
         self._card_sums = lru_cache(maxsize=64)(self._sums_of_cards)
         self._settled_day = lru_cache(maxsize=8192)(self._sum_settled_day)
+        self._deletions = lru_cache(maxsize=8192)(self._find_deletions)
         self._stored: dict[int, list[tuple[int, int]]] = {}
         self._decks: dict[tuple, tuple] = {}
         self._lock = threading.Lock()
@@ -172,12 +188,28 @@ class Ledger:
             for key, one in self._prefix(plan, plan.upto(clock.now - plan.start - seconds), delay).items():
                 sums[key].add(Sum(priced=one.priced, base=one.base, fee=one.fee))
         self._add_open_calls(sums, account, day, clock)
-        return dict(sums)
+        return {**sums, **self._video(account, day, clock)}
 
     def _sum_settled_day(self, account: Account, day: date) -> Sums:
         messages = self.world.plan(MESSAGE, account, day)
         calls = self.world.plan(CALL, account, day)
-        return {**self._prefix(messages, messages.count), **self._prefix(calls, calls.count)}
+        return {
+            **self._prefix(messages, messages.count),
+            **self._prefix(calls, calls.count),
+            **self._video(account, day, None),
+        }
+
+    def _video(self, account: Account, day: date, clock: Clock | None) -> Sums:
+        """Sums of the participants who joined on a day and have left; without a clock, of all."""
+        sums: Sums = defaultdict(Sum)
+        for _, session in video.sessions_on(self.world, account, day):
+            if clock is None or session.end <= clock.now:
+                sums["video", session.direction, "none"].add(session_sum(session))
+        return dict(sums)
+
+    def credits(self, account: Account, day: date, rows: int) -> int:
+        """Segments, an MMS counting one, of the charged ones among the first `rows` messages of a day."""
+        return sum(one.segments for one in self._prefix(self.world.plan(MESSAGE, account, day), rows).values())
 
     def _add_open_calls(self, sums: Sums, account: Account, day: date, clock: Clock) -> None:
         plan = self.world.plan(CALL, account, day)
@@ -217,13 +249,37 @@ class Ledger:
             past = self._stored.setdefault(account.index, [(0, 0)])
             while len(past) <= safe:
                 one = self._settled_day(account, FIRST_DAY + timedelta(len(past) - 1)).get(_RECORDING, Sum())
-                past.append((past[-1][0] + one.billable, past[-1][1] + one.talk_minutes))
+                gone, gone_minutes = self.deleted_on(account, FIRST_DAY + timedelta(len(past) - 1), clock)
+                past.append((past[-1][0] + one.billable - gone, past[-1][1] + one.talk_minutes - gone_minutes))
         start = max(0, min(safe, wanted))
         count, stored_minutes = past[start]
         for place in range(start, wanted):
             one = self.day(account, FIRST_DAY + timedelta(place), clock).get(_RECORDING, Sum())
-            count, stored_minutes = count + one.billable, stored_minutes + one.talk_minutes
+            gone, gone_minutes = self.deleted_on(account, FIRST_DAY + timedelta(place), clock)
+            count, stored_minutes = count + one.billable - gone, stored_minutes + one.talk_minutes - gone_minutes
         return count, stored_minutes
+
+    def deleted_on(self, account: Account, day: date, clock: Clock) -> tuple[int, int]:
+        """(recordings, started minutes) deleted on a UTC day by now."""
+        count, deleted_minutes = 0, 0
+        for after in decks.DELETED_AFTER_DAYS:
+            made = day - timedelta(after)
+            for kept, rows, minutes in self._deletions(account, made) if made >= FIRST_DAY else ():
+                if kept // SECONDS_PER_DAY == after and midnight(made) + kept <= clock.now:
+                    count, deleted_minutes = count + rows, deleted_minutes + rows * minutes
+        return count, deleted_minutes
+
+    def _find_deletions(self, account: Account, made: date) -> list[tuple[int, int, int]]:
+        """(seconds kept, recordings, started minutes of each) of a day's recordings that are deleted some time."""
+        plan = self.world.plan(CALL, account, made)
+        rounds, rest = divmod(plan.count, DECK_SIZE)
+        a, b = plan.rounds(rounds)
+        back = pow(a, -1, DECK_SIZE)
+        return [
+            (card.kept, rounds + ((place - b) * back % DECK_SIZE < rest), prices.minutes(card.legs[0].talk))
+            for place, card in enumerate(plan.deck)
+            if card.kept is not None
+        ]
 
     def numbers_charged(self, account: Account, day: date) -> dict[str, int]:
         """How many numbers of each class have their monthly charge on a UTC day (the day of the month they began)."""
@@ -287,6 +343,8 @@ class Ledger:
         found["recordings"] = made.billable, made.talk_minutes, made.base
         count, stored_minutes = self.stored(account, day, clock) if midnight(day) <= clock.now else (0, 0)
         found["recordingstorage"] = count, stored_minutes, stored_minutes * prices.RECORDING_STORAGE_PER_MINUTE_DAY
+        joined = total(("video",))
+        found["group-rooms-participant-minutes"] = joined.records, joined.talk_minutes, joined.base
         charged = self.numbers_charged(account, day)
         found["phonenumbers"] = (
             *(sum(charged.values()), sum(charged.values())),
@@ -343,6 +401,7 @@ CATEGORIES = {
     "answering-machine-detection": ("Answering Machine Detection", "calls", "calls"),
     "recordings": ("Recordings", "recordings", "minutes"),
     "recordingstorage": ("Recording Storage", "recordings", "minutes"),
+    "group-rooms-participant-minutes": ("Group Rooms Participant Minutes", "participants", "minutes"),
     "phonenumbers": ("Phone Numbers", "numbers", "numbers"),
     "phonenumbers-local": ("Local Phone Numbers", "numbers", "numbers"),
     "phonenumbers-tollfree": ("Toll-free Phone Numbers", "numbers", "numbers"),
@@ -351,7 +410,8 @@ CATEGORIES = {
 
 LEAVES = (
     *("sms", "sms-messages-carrierfees", "mms", "mms-messages-carrierfees", "failed-message-processing-fee"),
-    *("calls", "answering-machine-detection", "recordings", "recordingstorage", "phonenumbers"),
+    *("calls", "answering-machine-detection", "recordings", "recordingstorage", "group-rooms-participant-minutes"),
+    "phonenumbers",
 )
 """Disjoint categories whose prices add up to totalprice."""
 

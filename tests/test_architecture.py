@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the ground up. A room imports rooms below it, never one of its own floor or above.
 FLOORS = (
     {"settings", "segments", "periods", "money"},
-    {"schemas", "lake", "tables"},
-    {"directory"},
-    {"sources", "rating", "credits", "taxes", "rollup", "reconcile", "audit"},
+    {"schemas", "lake", "tables", "prefixes"},
+    {"directory", "products"},
+    {"sources", "rating", "credits", "taxes", "rollup", "reconcile", "audit", "export"},
     {"statement"},
     {"jobs"},
     {"nights", "doctor"},
@@ -29,7 +29,7 @@ FLOORS = (
     {"cli"},
     {"__main__", "__init__"},
 )
-PURE = {"segments", "rating", "credits", "taxes", "rollup"}
+PURE = {"segments", "rating", "credits", "taxes", "rollup", "export"}
 """From frames to frames: these neither store nor ask anything."""
 
 REPORTS_MAY_SEE = {"etl.schemas", "etl.lake", "etl.settings", "etl.statement", "etl.money", "etl.periods"}

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 INDEX = "raw_index"
+PAGE = "page"
+"""Which of several pages a record was on, from 0."""
 PROBLEM = "problem"
 """Why a record could not be taken apart: one of PROBLEMS, null for nearly all."""
 
@@ -42,28 +44,39 @@ class Peek(NamedTuple):
     """Date texts of the first and the last record."""
 
 
-def peek(body: bytes, key: str, date_field: str | None) -> Peek:
-    """The envelope of a page and its record ids, without taking the records apart. Raises Unreadable."""
-    if b'"next_page_uri"' not in body:
+def peek(body: bytes, key: str, date_field: str | None, *, meta: bool = False) -> Peek:
+    """The envelope of a page and its record ids, without taking the records apart. Raises Unreadable.
+
+    ``meta``: newer APIs keep page and next_page_url in an object of that name; older ones have page and next_page_uri.
+    """
+    following = "next_page_url" if meta else "next_page_uri"
+    if f'"{following}"'.encode() not in body:
         raise Unreadable(_looks_like(body))
     fields = {"sid": pl.String} | ({date_field: pl.String} if date_field else {})
-    schema = {"page": pl.String, "next_page_uri": pl.String, key: pl.List(pl.Struct(fields))}
+    paging = {"page": pl.String, following: pl.String}
+    schema = ({"meta": pl.Struct(paging)} if meta else paging) | {key: pl.List(pl.Struct(fields))}
     try:
         frame = pl.read_json(io.BytesIO(body), schema=schema)
         if frame.height != 1 or frame[key].null_count():
             raise Unreadable(f"no list named {key!r} in the answer")
-        page, uri, records = frame["page"].item(), frame["next_page_uri"].item(), frame[key].explode().struct
+        if meta and frame["meta"].null_count():
+            raise Unreadable("no object named 'meta' in the answer")
+        head = frame["meta"].struct.unnest() if meta else frame
+        page, uri, records = head["page"].item(), head[following].item(), frame[key].explode().struct
         ids = records.field("sid").to_list()
         dates = records.field(date_field) if date_field else pl.Series([None] * len(ids), dtype=pl.String)
         ends = (dates.head(1).to_list() + dates.tail(1).to_list()) if len(ids) else []
     except pl.exceptions.PolarsError:
         envelope, items = _load(body, key)
-        page, uri = envelope.get("page"), envelope.get("next_page_uri")
+        head = envelope.get("meta") if meta else envelope
+        if not isinstance(head, dict):
+            raise Unreadable("no object named 'meta' in the answer") from None
+        page, uri = head.get("page"), head.get(following)
         objects = [r if isinstance(r, dict) else {} for r in items]
         ids = [_text(r.get("sid")) for r in objects]
         ends = [_text(r.get(date_field)) for r in (objects[0], objects[-1])] if objects and date_field else []
     if uri is not None and not isinstance(uri, str):
-        raise Unreadable("next_page_uri is no text")
+        raise Unreadable(f"{following} is no text")
     number = int(page) if isinstance(page, str) and page.isdecimal() and len(page) < 10 else None
     return Peek(len(ids), number, uri or None, tuple(ids), tuple(ends))
 
@@ -82,6 +95,35 @@ def records(body: bytes, key: str, fields: Sequence[str]) -> pl.DataFrame:
     except pl.exceptions.PolarsError:
         pass  # the slow way says which record it is
     return slow(_load(body, key)[1], fields)
+
+
+def together(bodies: Sequence[bytes], key: str, fields: Sequence[str]) -> pl.DataFrame | None:
+    """`records` of several pages one below the other, with `PAGE` (Int32): a frame of its own for each small page costs
+    more than what is in it. None if one of them needs a closer look."""
+    try:
+        # One array: a body that holds two values, or none, is then an error and not a lost page.
+        body = b'{"x":[' + b",".join(bodies) + b"]}"
+        one = pl.Struct({key: pl.List(pl.Struct(dict.fromkeys(fields, pl.String)))})
+        frame = pl.read_json(io.BytesIO(body), schema={"x": pl.List(one)})
+        pages = frame["x"].explode()
+    except pl.exceptions.PolarsError:
+        return None
+    if len(pages) != len(bodies) or pages.null_count():
+        return None
+    lists = pages.struct.field(key)
+    if lists.null_count():
+        return None
+    heights = lists.list.len().cast(pl.Int32)
+    items = lists.filter(heights > 0).explode()
+    if items.null_count():
+        return None
+    rows = items.struct.unnest()
+    if suspicious(rows):
+        return None
+    place = pl.select(page=pl.int_range(len(bodies), dtype=pl.Int32), rows=heights, before=heights.cum_sum() - heights)
+    page = place.filter(pl.col("rows") > 0).select(pl.col(PAGE).repeat_by("rows").explode()).to_series()
+    numbered = _numbered(rows)
+    return numbered.with_columns(page, pl.col(INDEX) - place["before"].gather(page))
 
 
 def lines(batch: Sequence[bytes], numbers: Sequence[int], fields: Sequence[str]) -> pl.DataFrame:
@@ -123,8 +165,8 @@ def suspicious(rows: pl.DataFrame) -> bool:
 
 # Kept as they are; in any other field an odd character fails that field's own test.
 _FREE_TEXT = (
-    "from", "to", "body", "error_code", "answered_by", "parent_call_sid", "call_sid", "phone_number", "category",
-    "usage_unit", "count_unit",
+    "from", "to", "body", "error_code", "answered_by", "parent_call_sid", "call_sid", "phone_number", "identity",
+    "category", "usage_unit", "count_unit",
 )  # fmt: skip
 
 

@@ -90,6 +90,7 @@ class Api:
     ) -> None:
         self.base_url = base_url
         self._origin = urlsplit(base_url)
+        self._password = password
         self._timeout = timeout_seconds
         self._attempts = attempts
         self._stop = stop
@@ -112,21 +113,22 @@ class Api:
     def url(self, path_and_query: str) -> str:
         return f"{self.base_url}{path_and_query}"
 
-    def follow(self, uri: str, prefix: str) -> str:
-        """The URL a page names as its next, if it stays on this origin and under ``prefix``. AnswerError otherwise."""
+    def follow(self, uri: str, prefix: str, *, exact: bool = False) -> str:
+        """The URL a page names as its next, if it stays on this origin and under ``prefix`` (``exact``: is that path).
+        AnswerError otherwise."""
         base_path = self._origin.path
         try:
             parts = urlsplit(uri)
             port = parts.port
         except ValueError:
-            raise AnswerError("its next_page_uri is no URL") from None
+            raise AnswerError("its next page is no URL") from None
         foreign = bool(parts.scheme or parts.netloc) and (
             (parts.scheme, parts.hostname, port, "@" in parts.netloc)
             != (self._origin.scheme, self._origin.hostname, self._origin.port, False)
         )
         if foreign:
             raise AnswerError(
-                f"its next_page_uri leads to {parts.scheme or 'another'}://{_shown(parts.hostname)}, not to "
+                f"its next page leads to {parts.scheme or 'another'}://{_shown(parts.hostname)}, not to "
                 f"{self._origin.scheme}://{self._origin.netloc}: not followed, the password would go there. Tell the provider"
             )
         path = parts.path
@@ -139,12 +141,14 @@ class Api:
             and not parts.fragment
             and not any(step in ("", ".", "..") for step in path.split("/")[1:])
         )
-        if not whole or not path.startswith(base_path + prefix):
-            raise AnswerError(f"its next_page_uri leaves {base_path}{prefix}: not followed. Tell the provider")
+        stays = path == base_path + prefix if exact else path.startswith(base_path + prefix)
+        if not whole or not stays:
+            raise AnswerError(f"its next page leaves {base_path}{prefix}: not followed. Tell the provider")
         return f"{self._origin.scheme}://{self._origin.netloc}{path}" + (f"?{parts.query}" if parts.query else "")
 
-    def get(self, url: str, check: Callable[[bytes], T]) -> tuple[bytes, T]:
+    def get(self, url: str, check: Callable[[bytes], T], *, login: str | None = None) -> tuple[bytes, T]:
         """The body of a 200 answer that ``check`` accepts (it raises Unreadable), and what ``check`` made of it.
+        ``login`` asks in another account's name, with the same password.
 
         Transport faults, 429, 5xx and unreadable answers are asked again. AnswerError when that does not help.
         """
@@ -155,7 +159,7 @@ class Api:
             delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (attempt - 1)) * random.uniform(0.5, 1)  # noqa: S311
             status, code = None, None
             try:
-                status, headers, body = self._once(url)
+                status, headers, body = self._once(url, login)
                 if status == 200:
                     return body, check(body)
                 code = _code(body)
@@ -185,9 +189,10 @@ class Api:
             code,
         )
 
-    def _once(self, url: str) -> tuple[int, httpx.Headers, bytes]:
+    def _once(self, url: str, login: str | None) -> tuple[int, httpx.Headers, bytes]:
         deadline = time.monotonic() + SLOWEST * self._timeout
-        with self._turns, self._client.stream("GET", url) as answer:
+        auth = httpx.BasicAuth(login, self._password) if login else httpx.USE_CLIENT_DEFAULT
+        with self._turns, self._client.stream("GET", url, auth=auth) as answer:
             if answer.is_redirect or 300 <= answer.status_code < 400:
                 return answer.status_code, answer.headers, b""
             chunks, size = [], 0

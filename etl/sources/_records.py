@@ -1,7 +1,7 @@
 """Twilio's records, from its API or its export files, as events: what each field means and where each record ends.
 
 Input: frames of text (`_decode`) with ``asked`` (the account the page was asked of, null if the record names it),
-``raw_sha256``, ``raw_index`` and ``problem``. Output: `schemas.Events`, one row per record, in the same order.
+``raw_sha256``, ``raw_index`` and ``problem``; sessions also with ``asked_room``. Output: `schemas.Events`, one row per record, in the same order.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ BATCH_ROWS = 32_768
 
 @dataclass(frozen=True)
 class Resource:
-    """One list of the API: its path, the key of its records, the date that decides the UTC day, and the fields we read."""
+    """One list of the API: its path (under the account, or whole), the key of its records, the date that decides the UTC
+    day, and the fields we read."""
 
     path: str
     key: str
@@ -86,6 +87,16 @@ RESOURCES = {
         in_progress=frozenset(["in-progress", "paused", "stopped", "processing"]),
         excluded=(("absent", "not_recorded"),),
     ),
+    "rooms": Resource(
+        "/v1/Rooms", "rooms", "date_created", ("sid", "account_sid", "date_created"),
+    ),
+    "video": Resource(
+        "/v1/Rooms/{room}/Participants", "participants", "start_time",
+        ("sid", "account_sid", "room_sid", "identity", "status", "duration", "start_time", "end_time", "date_updated"),
+        "video",
+        accepted=frozenset(["disconnected"]),
+        in_progress=frozenset(["connected", "reconnecting"]),
+    ),
     "numbers": Resource(
         "IncomingPhoneNumbers.json", "incoming_phone_numbers", None,
         ("sid", "account_sid", "phone_number", "date_created", "date_updated"),
@@ -108,9 +119,11 @@ def to_events(rows: pl.DataFrame, resource: str, day: date, *, filtered: bool) -
     spec = RESOURCES[resource]
     start = datetime.combine(day, time(), UTC)
     typed = _typed(rows, resource, start)
+    if resource == "video":
+        _refuse_another_room(rows)
     if filtered:
         _refuse_ignored_filter(typed, resource, day)
-    problems = _problems(spec, resource)
+    problems = _problems(spec, resource, start)
     readable = ~pl.col(PROBLEM).is_in(list(UNREADABLE)).fill_null(
         False
     )  # of an unreadable record, nothing else can be said
@@ -176,9 +189,8 @@ def _typed(rows: pl.DataFrame, resource: str, start: datetime) -> pl.DataFrame:
         provider_account=pl.coalesce("asked", _given("account_sid")),
         updated_at=times(rows["date_updated"]),
     )
-    return {"messages": _messages, "calls": _calls, "recordings": _recordings, "numbers": _numbers}[resource](
-        frame, start
-    )
+    typed = {"messages": _messages, "calls": _calls, "recordings": _recordings, "video": _video, "numbers": _numbers}
+    return typed[resource](frame, start)
 
 
 def _price(frame: pl.DataFrame) -> pl.DataFrame:
@@ -275,11 +287,26 @@ def _recordings(frame: pl.DataFrame, _start: datetime) -> pl.DataFrame:
     return _price(
         frame.with_columns(
             occurred_at=times(frame["date_created"]),
+            # A deleted one is not changed any more: its last change was the deletion.
+            ended_at=pl.when(pl.col("status") == "deleted").then(pl.col("updated_at")),
             answered_seconds=pl.when(seconds.is_between(0, MAX_SECONDS)).then(seconds),
             parent_id=_given("call_sid"),
             error_code=pl.when(pl.col("error_code") != "0").then(_given("error_code")),
         )
     ).with_columns(provider_cost=pl.col("provider_cost").abs())
+
+
+def _video(frame: pl.DataFrame, _start: datetime) -> pl.DataFrame:
+    """Sessions have no price of their own: the provider tells it in its totals only."""
+    seconds = _whole("duration")
+    return frame.with_columns(
+        type=pl.lit("video"),
+        occurred_at=times(frame["start_time"]),
+        ended_at=times(frame["end_time"]),
+        answered_seconds=pl.when(seconds.is_between(0, MAX_SECONDS)).then(seconds),
+        from_number=_given("identity"),
+        parent_id=pl.col("asked_room"),
+    )
 
 
 def _numbers(frame: pl.DataFrame, start: datetime) -> pl.DataFrame:
@@ -299,7 +326,7 @@ UNREADABLE = (NOT_AN_OBJECT, BAD_LINE)
 HARD = (*UNREADABLE, BAD_FIELD, "missing_id", "foreign_account")
 
 
-def _problems(spec: Resource, resource: str) -> dict[str, pl.Expr]:
+def _problems(spec: Resource, resource: str, start: datetime) -> dict[str, pl.Expr]:
     """Reason code → where it holds. Nulls mean no."""
     problem = pl.col(PROBLEM)
     found = {code: problem == code for code in (*UNREADABLE, BAD_FIELD)}
@@ -312,10 +339,11 @@ def _problems(spec: Resource, resource: str) -> dict[str, pl.Expr]:
         return found
     found["unknown_status"] = ~pl.col("status").is_in(list(spec.statuses)).fill_null(False)
     occurred = pl.col("occurred_at")
-    bad_times += [_unread(spec.date_field, "occurred_at"), ~occurred.is_between(*PLAUSIBLE)]
+    bad_times += [_unread(spec.date_field, "occurred_at"), ~_plausible(resource, start)]
     found["missing_date"] = _absent(spec.date_field)
-    found["bad_price"] = ~_absent("price") & pl.col("provider_cost").is_null()
-    found["missing_currency"] = pl.col("provider_cost").is_not_null() & pl.col("provider_currency").is_null()
+    if resource != "video":
+        found["bad_price"] = ~_absent("price") & pl.col("provider_cost").is_null()
+        found["missing_currency"] = pl.col("provider_cost").is_not_null() & pl.col("provider_currency").is_null()
     if resource == "messages":
         found["price_sign"] = pl.col("provider_cost") < 0
         found["unknown_direction"] = pl.col("direction").is_null()
@@ -325,7 +353,13 @@ def _problems(spec: Resource, resource: str) -> dict[str, pl.Expr]:
         bad_times.append(_unread("end_time", "ended_at"))
         found["price_sign"] = pl.col("provider_cost") < 0
         found["unknown_direction"] = pl.col("direction").is_null()
-    if resource in ("calls", "recordings"):
+    elif resource == "recordings":
+        # Without its end it would be stored for ever.
+        found["missing_date"] |= (pl.col("status") == "deleted") & _absent("date_updated")
+        bad_times.append(pl.col("ended_at") < occurred)
+    elif resource == "video":
+        bad_times += [_unread("end_time", "ended_at"), pl.col("ended_at") < occurred]
+    if resource in ("calls", "recordings", "video"):
         found["bad_duration"] = pl.col("answered_seconds").is_null() & pl.col("status").is_in(list(spec.accepted))
     found["bad_date"] = pl.any_horizontal(*(t.fill_null(False) for t in bad_times))
     return found
@@ -335,15 +369,23 @@ def _unread(text: str, parsed: str) -> pl.Expr:
     return ~_absent(text) & pl.col(parsed).is_null()
 
 
+def _plausible(resource: str, start: datetime) -> pl.Expr:
+    """Where ``occurred_at`` can be. A session belongs to a room created on this day or the one before, and a room lives for
+    24 hours: a session farther off is of no day that is ever asked for, so it must be seen here."""
+    occurred = pl.col("occurred_at")
+    if resource == "video":
+        return (occurred >= start - timedelta(days=1)) & (occurred < start + timedelta(days=2))
+    return occurred.is_between(*PLAUSIBLE)
+
+
 def _excluded(spec: Resource, resource: str, start: datetime) -> pl.Expr:
     """Reason code of a record that is right but not charged on this day, else null."""
     end = start + timedelta(days=1)
     if resource == "numbers":
         return pl.when(pl.col("created_at") >= end).then(pl.lit("not_yet_owned"))
     occurred = pl.col("occurred_at")
-    plausible = occurred.is_between(*PLAUSIBLE)
     rule = (
-        pl.when(plausible & ((occurred < start) | (occurred >= end))).then(pl.lit("other_day"))
+        pl.when(_plausible(resource, start) & ((occurred < start) | (occurred >= end))).then(pl.lit("other_day"))
         .when(pl.col("status").is_in(list(spec.in_progress))).then(pl.lit("in_progress"))
     )  # fmt: skip
     for status, code in spec.excluded:
@@ -392,6 +434,43 @@ def _refuse_ignored_filter(frame: pl.DataFrame, resource: str, day: date) -> Non
             f"first on {far['occurred_at'][0]:%Y-%m-%d}. The provider ignored the date filter, so its answer may lack records "
             "too: nothing of it is used. Run the day again; if it repeats, ask the provider"
         )
+
+
+# -------------------------------------------------------------------------------------------------------------- rooms
+
+
+def _refuse_another_room(rows: pl.DataFrame) -> None:
+    wrong = rows.filter(pl.col("room_sid") != pl.col("asked_room"))
+    if wrong.height:
+        raise SourceError(
+            f"video of {wrong['asked'][0]}, room {wrong['asked_room'][0]}: {wrong.height} participant(s) are of another room, so "
+            "its own are missing: pull the day again"
+        )
+
+
+def to_rooms(rows: pl.DataFrame, day: date) -> pl.DataFrame:
+    """Rooms → ``provider_account`` and ``room`` (its id) of those that may hold a session begun on ``day``: all that were
+    not created after it. In the order listed; a room listed twice is there twice.
+
+    Raises SourceError for a room nobody can ask for, of another account, or far from the day: sessions would be missing.
+    """
+    start = datetime.combine(day, time(), UTC)
+    rooms = rows.with_columns(provider_account="asked", occurred_at=times(rows["date_created"]))
+    nameless = rooms.filter(pl.col(PROBLEM).is_not_null() | ~pl.col("sid").str.contains(ID).fill_null(False))
+    if nameless.height:
+        raise SourceError(
+            f"rooms of {nameless['asked'][0]}: {nameless.height} are without a usable id: their participants cannot be "
+            "asked for. Run the day again; if it repeats, ask the provider"
+        )
+    foreign = rooms.filter(~_absent("account_sid") & (pl.col("account_sid") != pl.col("asked")))
+    if foreign.height:
+        raise SourceError(
+            f"rooms of {foreign['asked'][0]}: the answer holds {foreign.height} room(s) of another account. Nothing of it is "
+            "used; check that the credentials belong to that account"
+        )
+    _refuse_ignored_filter(rooms, "rooms", day)
+    later = (pl.col("occurred_at") >= start + timedelta(days=1)).fill_null(False)
+    return rooms.filter(~later).select("provider_account", room="sid")
 
 
 # ------------------------------------------------------------------------------------------------------------- ledger

@@ -17,6 +17,8 @@ LINE_ORDER = (
     *("number", "call", "text", "video", "campaign_call", "recording_storage"),
     *("carrier_fee", "voice_detection", "failed_message"),
 )
+DETECTING_CAMPAIGN = "spring"
+"""The campaign of the made worlds that has voice detection on."""
 DIGITS = {"JPY": 0, "KRW": 0, "KWD": 3, "TND": 3}
 
 
@@ -57,6 +59,9 @@ def attribute(event: dict, accounts: list[dict], numbers: list[dict], day: date,
         "campaign_id": owned[0]["campaign_id"] if owned else None,
         "registered": owned[0]["registered"] if owned else None,
         "number_class": owned[0]["number_class"] if owned else None,
+        "voice_detection": bool(owned) and owned[0]["campaign_id"] == DETECTING_CAMPAIGN,
+        "caller_place": None,
+        "callee_place": None,
         "currency": account["currency"] if account else default_currency,
         "rate_card": account["rate_card"] if account else None,
     }
@@ -130,11 +135,14 @@ def charge(
     event: dict, prices: list[dict], fees: list[dict], day: date, credits_per_segment: int, as_of: date | None = None
 ) -> dict:
     """One attributed event → its charge."""
-    is_call = event["kind"] == "call"
-    if is_call:
+    is_call = event["kind"] in ("call", "video")  # timed
+    held = event["kind"] in ("recording", "number")
+    if event["kind"] == "call":
         line = "campaign_call" if event["campaign_id"] else "call"
-    else:
+    elif event["kind"] == "message":
         line = "failed_message" if event["status"] == "failed" else "text"
+    else:
+        line = {"video": "video", "recording": "recording_storage", "number": "number"}[event["kind"]]
     event = {**event, "line": line}
     wild = ("direction", "type", "number_class")
     row = choose(known(prices, PRICE_KEY, day, as_of), wild, ("rate_card", "line", "currency"), event, "rate_id")
@@ -143,8 +151,15 @@ def charge(
     per_segment = line == "text" and event["segments"] is not None
     quantity = seconds if is_call else event["segments"] if per_segment else 1
     unit = "second" if is_call else "segment" if per_segment else "message"
+    if event["kind"] == "recording":
+        quantity, unit = ceil(Fraction(event["answered_seconds"] or 0, 60)), "stored minute"
+    if event["kind"] == "number":
+        unit = "number"
 
-    if row is None:
+    if held:
+        # priced by the month it is held in
+        row, amount = None, None if event["account_id"] == "unassigned" else Decimal(0)
+    elif row is None:
         # a failed message costs nothing unless the card has a fee for it; any other event without a price has no amount
         amount = Decimal(0) if line == "failed_message" and event["rate_card"] else None
     elif is_call:
@@ -163,16 +178,29 @@ def charge(
         elif choose(table, ("direction", "type"), (), event, "fee_id"):
             fee, gap = None, True
 
+    detection, detected = None, Decimal(0)
+    if (
+        line == "campaign_call"
+        and event["direction"] == "outbound"
+        and event["answered_seconds"] > 0
+        and event["parent_id"] is None
+        and event["voice_detection"]
+    ):
+        asked = event | {"line": "voice_detection"}
+        table = known(prices, PRICE_KEY, day, as_of)
+        detection = choose(table, wild, ("rate_card", "line", "currency"), asked, "rate_id")
+        detected = nano(Fraction(detection["price"])) if detection else None
+
     if event["account_id"] == "unassigned":
         unrated = "no account"
     elif amount is None:
         unrated = "no price"
     else:
-        unrated = "no carrier fee" if gap else None
+        unrated = "no carrier fee" if gap else "no voice detection price" if detected is None else None
     return {
         **{k: event[k] for k in (
             "record_id", "kind", "account_id", "owner_kind", "owner_id", "campaign_id", "direction", "type", "carrier",
-            "registered", "occurred_at", "currency", "provider_cost", "provider_currency", "vanished",
+            "registered", "occurred_at", "currency", "caller_place", "callee_place", "provider_cost", "provider_currency", "vanished",
         )},
         "line": line,
         "quantity": quantity,
@@ -191,6 +219,9 @@ def charge(
         "charge": amount,
         "fee_id": fee_row and fee_row["fee_id"],
         "carrier_fee": fee,
+        "detection_rate_id": detection and detection["rate_id"],
+        "detection_charge": detected,
+        "held_until": event["ended_at"] if event["kind"] == "recording" else None,
         "unrated": unrated,
     }  # fmt: skip
 
@@ -199,14 +230,15 @@ def charge(
 
 DAILY_KEY = (
     *("account_id", "owner_kind", "owner_id", "campaign_id", "line", "direction", "type", "carrier", "registered"),
-    *("currency", "unit"),
+    *("rate_id", "caller_place", "callee_place", "currency", "unit"),
 )
 COUNTS = ("events", "quantity", "messages", "segments", "billed_seconds", "credits")
 FLAGS = ("unpriced", "unrated", "segments_differ", "vanished")
 
 
 def daily(charges: list[dict]) -> dict[tuple, dict]:
-    """key → sums. A carrier fee is a line of its own that counts no message, segment, credit or cost again."""
+    """key → sums. A carrier fee, and a voice detection, is a line of its own that counts no message, segment, credit or
+    cost again."""
     rolled: dict[tuple, dict] = defaultdict(
         lambda: {**dict.fromkeys((*COUNTS, *FLAGS), 0), "charge": Decimal(0), "provider_cost": Decimal(0)}
     )
@@ -217,16 +249,24 @@ def daily(charges: list[dict]) -> dict[tuple, dict]:
             row[name] += c[name]
         row["charge"] += c["charge"] or 0
         row["provider_cost"] += c["provider_cost"] or 0
-        row["unpriced"] += c["provider_cost"] is None
+        row["unpriced"] += c["provider_cost"] is None and c["kind"] in ("message", "call")
         row["unrated"] += c["charge"] is None
         row["segments_differ"] += c["segments_differ"]
         row["vanished"] += c["vanished"]
         if c["fee_id"] is not None or c["carrier_fee"] is None:
-            fee = rolled[tuple("carrier_fee" if k == "line" else c[k] for k in DAILY_KEY)]
+            own = c | {"line": "carrier_fee", "rate_id": c["fee_id"]}
+            fee = rolled[tuple(own[k] for k in DAILY_KEY)]
             fee["events"] += 1
             fee["quantity"] += c["quantity"]
             fee["charge"] += c["carrier_fee"] or 0
             fee["unrated"] += c["carrier_fee"] is None
+        if c["detection_rate_id"] is not None or c["detection_charge"] is None:
+            own = c | {"line": "voice_detection", "rate_id": c["detection_rate_id"], "unit": "call"}
+            detection = rolled[tuple(own[k] for k in DAILY_KEY)]
+            detection["events"] += 1
+            detection["quantity"] += 1
+            detection["charge"] += c["detection_charge"] or 0
+            detection["unrated"] += c["detection_charge"] is None
     return dict(rolled)
 
 
@@ -240,7 +280,7 @@ def statement(rolled: dict[tuple, dict], accounts: list[dict]) -> dict[str, tupl
         lines: dict[tuple, dict] = {}
         for key, sums in rolled.items():
             row = dict(zip(DAILY_KEY, key, strict=True))
-            if row["account_id"] != account["account_id"]:
+            if row["account_id"] != account["account_id"] or row["line"] in ("number", "recording_storage"):
                 continue
             if row["line"] != "carrier_fee":
                 row["carrier"] = row["registered"] = None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from etl import directory
 from etl.rating import card
-from etl.schemas import DATASETS
+from etl.schemas import DATASETS, TIMED_LINES
 
 DAY = date(2026, 9, 1)
 DAYS = [DAY - timedelta(days=30), DAY - timedelta(days=1), DAY, DAY + timedelta(days=1), DAY + timedelta(days=30)]
@@ -39,8 +39,10 @@ PREFIXES = ("", "1", "1202", "12025550150", "1415", "141555", "14155550000", "14
 EVENT_COLUMNS = (
     *("record_id", "kind", "outcome", "provider_account", "direction", "type", "status", "occurred_at", "from_number"),
     *("to_number", "segments_reported", "segments_computed", "segments", "carrier", "ended_at", "answered_seconds"),
-    *("provider_cost", "provider_currency", "vanished"),
+    *("parent_id", "provider_cost", "provider_currency", "vanished"),
 )
+DETECTING_CAMPAIGN = "spring"
+"""The campaign that has voice detection on; every other has it off."""
 CALL_TERMS = ("minimum_seconds", "increment_seconds", "clock", "bill_unanswered", "connection_fee")
 
 
@@ -53,7 +55,7 @@ def price(rate_id: str, **given) -> dict:
         "rate_id": rate_id, "rate_card": "standard", "line": "text", "prefix": "", "currency": "USD",
         "price": Decimal("0.01"), "valid_from": date(2026, 1, 1), "recorded_at": date(2026, 1, 1),
     }  # fmt: skip
-    if given.get("line") in ("call", "campaign_call"):
+    if given.get("line") in TIMED_LINES:
         row |= {"minimum_seconds": 60, "increment_seconds": 60, "clock": "dial", "bill_unanswered": False}
     return row | given
 
@@ -144,7 +146,10 @@ def load_directory(accounts: list[dict], numbers: list[dict]) -> directory.Direc
         write_csv(
             folder / "campaigns.csv",
             ("account_id", "campaign_id", "name", "voice_detection"),
-            [{"account_id": a, "campaign_id": c, "name": c, "voice_detection": False} for a, c in sorted(campaigns)],
+            [
+                {"account_id": a, "campaign_id": c, "name": c, "voice_detection": c == DETECTING_CAMPAIGN}
+                for a, c in sorted(campaigns)
+            ],
         )
         write_csv(folder / "numbers.csv", NUMBER_COLUMNS, numbers)
         return directory.load(folder)
@@ -196,7 +201,8 @@ def without_conflicts(rows: list[dict], key: tuple[str, ...]) -> list[dict]:
 def price_rows(draw) -> list[dict]:
     rows = []
     for i in range(draw(st.sampled_from([0, 3, *[12] * 6]))):
-        line = ("text", "call", "campaign_call", "failed_message")[(0, 0, 1, 1, 0, 1, 2, 2, 3, 0, 1, 3)[i]]
+        lines = ("text", "call", "campaign_call", "failed_message", "video", "voice_detection")
+        line = lines[(0, 0, 1, 1, 0, 1, 2, 2, 3, 4, 5, 5)[i]]
         row = price(
             f"p{i}",
             line=line,
@@ -210,7 +216,7 @@ def price_rows(draw) -> list[dict]:
             recorded_at=draw(st.sampled_from(DAYS)),
             **draw(validity),
         )
-        if line in ("call", "campaign_call"):
+        if line in TIMED_LINES:
             row["minimum_seconds"] = draw(st.sampled_from([0, 1, 6, 30, 60]))
             row["increment_seconds"] = draw(st.sampled_from([1, 6, 60]))
             row["clock"] = draw(st.sampled_from(["dial", "answer"]))
@@ -269,7 +275,7 @@ def directories(draw) -> tuple[list[dict], list[dict]]:
                     holder,
                     draw(st.sampled_from(["mia", "noah"])),
                     owner_kind=draw(st.sampled_from(["member", "inbox"])),
-                    campaign_id=draw(st.sampled_from([None, "spring"])),
+                    campaign_id=draw(st.sampled_from([None, DETECTING_CAMPAIGN, "autumn"])),
                     registered=draw(st.booleans()),
                     number_class=draw(st.sampled_from(["local", "tollfree", "shortcode"])),
                     valid_from=start,
@@ -284,8 +290,9 @@ def event_rows(draw, most: int = 12) -> list[dict]:
     rows = []
     midnight = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
     for i in range(draw(st.sampled_from([0, 1, *[most] * 6]))):
-        kind = draw(st.sampled_from(["message", "message", "call", "call", "recording"]))
-        direction = draw(st.sampled_from(["inbound", "outbound"] + [None] * (kind == "call")))
+        kind = draw(st.sampled_from(["message", "message", "call", "call", "call", "recording", "video", "number"]))
+        held = kind in ("recording", "video", "number")
+        direction = None if held else draw(st.sampled_from(["inbound", "outbound"] + [None] * (kind == "call")))
         ours, theirs = draw(st.sampled_from([*OUR_NUMBERS, "+12025550199"])), draw(st.sampled_from(recipients))
         at = midnight + timedelta(seconds=draw(st.sampled_from([0, 1, 43200, 86399])))
         row = message(
@@ -317,5 +324,20 @@ def event_rows(draw, most: int = 12) -> list[dict]:
             )
             if draw(st.integers(0, 9)) == 0:
                 row["to_number"] = None
+            calls = [r["record_id"] for r in rows if r["kind"] == "call"]
+            row["parent_id"] = draw(st.sampled_from([None, None, "elsewhere", *calls]))
+            if kind == "video":
+                row |= {"type": "video", "from_number": draw(st.sampled_from(["mia", "guest-1"])), "to_number": None}
+                row["parent_id"] = draw(st.sampled_from(["room-1", "room-2"]))
+            if kind == "recording":
+                row |= {"type": None, "from_number": None, "to_number": None}
+            if kind == "number":
+                row |= {
+                    "type": None,
+                    "from_number": None,
+                    "status": "owned",
+                    "answered_seconds": None,
+                    "ended_at": None,
+                }
         rows.append(row)
     return rows

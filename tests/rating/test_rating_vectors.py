@@ -273,7 +273,19 @@ def test_no_events_are_no_charges():
 
 
 def test_what_is_held_over_time_is_no_charge_of_the_day():
-    assert charges([message("r", kind="recording"), message("n", kind="number")], [price("t")]) == []
+    """It is counted on the day, and priced by the month it is held in."""
+    held = [
+        message("r", kind="recording", segments=None, answered_seconds=61),
+        message("n", kind="number", segments=None),
+    ]
+    found = [
+        (c["line"], c["quantity"], c["unit"], c["rate_id"], c["charge"], c["unrated"])
+        for c in charges(held, [price("t")])
+    ]
+    assert found == [
+        ("recording_storage", 2, "stored minute", None, Decimal(0), None),
+        ("number", 1, "number", None, Decimal(0), None),
+    ]
 
 
 def test_an_amount_that_cannot_be_stored_stops_the_day_and_names_the_record():

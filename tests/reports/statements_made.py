@@ -1,17 +1,22 @@
-"""Statements made by hand: no lake, no provider. Figures come from arithmetic on dates, so every run makes the same."""
+"""Statements made by hand: no lake, no provider. Figures come from arithmetic on dates, so every run makes the same.
+
+The lines are added up here, row by row in plain Python, not by the code that makes real ones.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import date
-from decimal import Decimal
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_UP, Decimal
 
 import polars as pl
 
 from etl.directory import Account
+from etl.money import round_half_up
 from etl.periods import Month
-from etl.schemas import DATASETS
-from etl.statement import MonthTotals, Statement, lines
+from etl.schemas import DATASETS, HELD_LINES, LINES, PRODUCT_LINES
+from etl.statement import MonthTotals, Statement
 
 OCTOBER = Month(2026, 10)
 MEMBERS = (
@@ -31,6 +36,8 @@ PRICES = {
     ("campaign_call", "outbound", None): "0.00036666",
     ("carrier_fee", "sms", True): "0.003", ("carrier_fee", "sms", False): "0.01", ("carrier_fee", "mms", True): "0.01",
     ("recording_storage", None, None): "0.001", ("number", None, None): "1.15", ("voice_detection", None, None): "0.01",
+    ("video", "outbound", None): "0.00005", ("video", "inbound", None): "0.000025", ("failed_message", None, None): "0.001",
+    ("carrier_fee", "mms", False): "0.015", ("carrier_fee", "inbound", None): "0.0025",
 }  # fmt: skip
 CARRIERS = ("AT&T", "T-Mobile US", "Verizon")
 
@@ -47,7 +54,8 @@ def row(day: date, who: Account, owner: tuple[str, str], line: str, quantity: in
     """One row of `schemas.Daily` with its date."""
     given = {
         "date": day, "account_id": who.account_id, "owner_kind": owner[0], "owner_id": owner[1], "campaign_id": None,
-        "line": line, "direction": None, "type": None, "carrier": None, "registered": None, "currency": who.currency,
+        "line": line, "direction": None, "type": None, "carrier": None, "registered": None, "rate_id": None,
+        "caller_place": None, "callee_place": None, "currency": who.currency,
         "unit": unit, "events": 1, "quantity": quantity, "messages": 0, "segments": 0, "billed_seconds": 0, "credits": 0,
         "charge": Decimal(price) * quantity, "provider_cost": Decimal(0), "unpriced": 0, "unrated": 0,
         "segments_differ": 0, "vanished": 0,
@@ -108,10 +116,9 @@ def usual_day(day: date, who: Account, members: Iterable, inboxes: Iterable) -> 
                     | {"campaign_id": "+13125550177"})  # fmt: skip
     if day.weekday() == 2:
         rows.append(text(day, who, everyone, "inbound", 2, 3))
-    if day.day == 1:
-        rows.append(row(day, who, everyone, "number", 14, "number", PRICES["number", None, None]))
-        rows.append(row(day, who, everyone, "recording_storage", 42_000 + day.month * 404, "stored minute",
-                        PRICES["recording_storage", None, None]))  # fmt: skip
+    # What is held has a quantity on every day, and its charge in the month.
+    rows.append(row(day, who, everyone, "number", 14, "number", 0) | {"events": 14})
+    rows.append(row(day, who, everyone, "recording_storage", 90, "stored minute", 0) | {"events": 30})
     return rows
 
 
@@ -129,6 +136,106 @@ def frame(rows: list[dict]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
+def table(dataset: str, rows: list[dict]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=DATASETS[dataset].empty().schema, orient="row")
+
+
+# ------------------------------------------------------------------------------------------------ by the month
+
+
+def monthly(who: Account, month: Month, line: str, item: str | None, quantity: int, unit: str, price, **more) -> dict:
+    """One row of `schemas.Monthly`; ``price`` is that of one unit."""
+    given = {
+        "account_id": who.account_id, "owner_kind": "unassigned", "owner_id": "unassigned", "campaign_id": None,
+        "line": line, "item": item, "date": month.days[-1], "days": None, "quantity": quantity, "unit": unit,
+        "rate_id": f"{line}-{item or 'all'}"[:40], "unit_price": Decimal(price), "charge": Decimal(price) * quantity,
+        "currency": who.currency, "taxable": True, "unrated": None,
+    }  # fmt: skip
+    return given | more
+
+
+def usually_held(who: Account, month: Month) -> list[dict]:
+    """Fourteen numbers and a growing shelf of recordings, of nobody in particular."""
+    return [
+        monthly(who, month, "number", "local", 14, "number", PRICES["number", None, None]),
+        monthly(who, month, "recording_storage", None, 42_000 + month.number * 404, "stored minute",
+                PRICES["recording_storage", None, None]),
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tax:
+    """A rule on some lines: in percent of their amount, or an amount for each of their units."""
+
+    level: str
+    jurisdiction: str
+    name: str
+    percent: str
+    lines: tuple[str, ...]
+    rate_id: str = "rule-1"
+    each: bool = False
+
+
+def stated(
+    who: Account, daily: pl.DataFrame, months: list[dict], taxes: Iterable[Tax] = (), per_statement: bool = False
+) -> pl.DataFrame:
+    """`schemas.Statement` of one account's month."""
+    sums: dict[tuple, list] = {}
+
+    def add(key: tuple, charge: Decimal | None, quantity: int, events: int, unrated: int) -> None:
+        into = sums.setdefault(key, [Decimal(0), 0, 0, 0])
+        for i, value in enumerate((charge or Decimal(0), quantity, events, unrated)):
+            into[i] += value
+
+    for r in daily.iter_rows(named=True):
+        if r["line"] not in HELD_LINES:
+            fee = r["line"] == "carrier_fee"
+            key = (r["line"], None, r["direction"], r["type"], r["carrier"] if fee else None,
+                   r["registered"] if fee else None, r["unit"])  # fmt: skip
+            add(key, r["charge"], r["quantity"], r["events"], r["unrated"])
+    for r in months:
+        add(
+            (r["line"], r["item"], None, None, None, None, r["unit"]), r["charge"], r["quantity"], 1, bool(r["unrated"])
+        )
+
+    def one(section: str, line: str, exact: Decimal, amount: Decimal | None = None, **more) -> dict:
+        empty = dict.fromkeys(DATASETS["statement"].columns)
+        amount = round_half_up(exact, who.currency) if amount is None else amount
+        return empty | {
+            "account_id": who.account_id, "section": section, "line": line, "amount_exact": exact, "amount": amount,
+            "currency": who.currency, "events": 0, "unrated": 0,
+        } | more  # fmt: skip
+
+    rows = []
+    for key in sorted(sums, key=lambda k: (LINES.index(k[0]), [str(part) for part in k])):
+        exact, quantity, events, unrated = sums[key]
+        named = dict(zip(("line", "item", "direction", "type", "carrier", "registered", "unit"), key, strict=True))
+        more = named | {"quantity": quantity, "events": events, "unrated": unrated}
+        rows.append(one("product" if key[0] in PRODUCT_LINES else "usage", more.pop("line"), exact, **more))
+    usage = [r for r in rows if r["section"] == "usage"]
+    products = [r for r in rows if r["section"] == "product"]
+    levied = []
+    for tax in taxes:
+        of = [r for r in usage if r["line"] in tax.lines]
+        base, quantity = sum((r["amount_exact"] for r in of), Decimal(0)), sum(r["quantity"] for r in of)
+        exact = Decimal(tax.percent) * quantity if tax.each else base * Decimal(tax.percent) / 100
+        taxed = {"quantity": quantity, "unit": of[0]["unit"]} if tax.each and of else {"base": base}
+        levied.append(one("tax", "tax", exact.quantize(Decimal("1e-9"), ROUND_HALF_UP), item=tax.name,
+                          tax_level=tax.level, jurisdiction=tax.jurisdiction, rate_id=tax.rate_id, **taxed))  # fmt: skip
+    if per_statement and levied:
+        whole = round_half_up(sum((r["amount_exact"] for r in levied), Decimal(0)), who.currency)
+        left = whole - sum((r["amount"] for r in levied), Decimal(0))
+        if left:
+            levied.append(one("rounding", "rounding", left))
+    charged = [*usage, *levied]
+    total = one("total", "total", *(sum((r[n] for r in charged), Decimal(0)) for n in ("amount_exact", "amount")))
+    rows = [*charged, total | {"unrated": sum(r["unrated"] for r in usage)}, *products]
+    if products:
+        both = (sum((r[n] for r in products), Decimal(0)) for n in ("amount_exact", "amount"))
+        rows.append(one("product_total", "product_total", *both))
+    return table("statement", [r | {"position": i} for i, r in enumerate(rows)])
+
+
 def statement(
     rows: list[dict] | Callable[[Account], list[dict]] = usual,
     *,
@@ -141,8 +248,13 @@ def statement(
     held: tuple[str, ...] = (),
     first: Month | None = None,
     published: tuple[Month, ...] | None = None,
+    held_monthly: Callable[[Account, Month], list[dict]] = usually_held,
+    taxes: Iterable[Tax] = (),
+    per_statement: bool = False,
+    ledger: list[dict] | None = None,
 ) -> Statement:
-    """A statement as the lake would give it."""
+    """A statement as the lake would give it. What is charged by the month is charged in months in which something was
+    held."""
     who = who or account()
     daily = frame(rows(who) if callable(rows) else rows)
     if owners is None:
@@ -151,8 +263,15 @@ def statement(
     def part(m: Month) -> pl.DataFrame:
         return daily.filter(pl.col("date").is_between(m.first, m.days[-1]))
 
-    def stated(m: Month) -> pl.DataFrame:
-        return lines(part(m).drop("date"), [who])
+    def by_month(m: Month) -> list[dict]:
+        return held_monthly(who, m) if part(m).filter(pl.col("line").is_in(HELD_LINES)).height else []
+
+    lines = {}
+
+    def lines_of(m: Month) -> pl.DataFrame:
+        if m not in lines:
+            lines[m] = stated(who, part(m), by_month(m), taxes, per_statement)
+        return lines[m]
 
     first = first or (Month.of(daily["date"].min()) if daily.height else month)
     months = [m for m in month.last(6) if m >= first]
@@ -160,7 +279,7 @@ def statement(
     history = tuple(
         MonthTotals(
             m, state if m == month else "final", revision if m == month else 1,
-            Decimal(stated(m).filter(pl.col("section") == "total")["amount"].item()),
+            Decimal(lines_of(m).filter(pl.col("section") == "total")["amount"].item()),
             *(
                 part(m).filter(pl.col("direction") == way)[what].sum()
                 for what in ("messages", "segments") for way in ("outbound", "inbound")
@@ -168,7 +287,7 @@ def statement(
         )
         for m in months
     )  # fmt: skip
-    before = stated(month - 1) if month - 1 in months else DATASETS["statement"].empty()
+    before = lines_of(month - 1) if month - 1 in months else DATASETS["statement"].empty()
     return Statement(
         account=who,
         month=month,
@@ -176,7 +295,7 @@ def statement(
         revision=revision,
         through=through or (month.days[-1].isoformat() if state != "open" else None),
         closed_at="2026-11-03T06:12:00+00:00" if state == "final" else None,
-        lines=stated(month),
+        lines=lines_of(month),
         previous_lines=before,
         daily=daily,
         owners=pl.DataFrame(list(owners), schema=["owner_kind", "owner_id", "name"], orient="row")
@@ -187,6 +306,8 @@ def statement(
         held=held,
         computed_from=(("statement/month=2026-10", 3, "0" * 64),),
         published=published or tuple(months),
+        ledger=table("credits", ledger or []),
+        monthly=table("monthly", by_month(month)),
     )
 
 
@@ -221,7 +342,130 @@ def hostile() -> Statement:
     members = [(f"m{i}", name) for i, name in enumerate(names)]
     who = account(account_id="acct_evil", name='</title><img src=x onerror="alert(1)"> & Co', company="=1+1")
     owners = [("member", *m) for m in members] + [("inbox", "b0", '"><style>*{display:none}</style>')]
-    return statement(lambda w: usual(w, members=members, inboxes=[("b0", "x")]), who=who, owners=owners)
+    evil = '=1+1"><script>alert(2)</script> call +1 312 555 0142'
+
+    def held(w: Account, month: Month) -> list[dict]:
+        return [
+            *usually_held(w, month),
+            monthly(w, month, "adjustment", evil, 1, "adjustment", "-1"),
+            monthly(w, month, "subscription", evil, 1, "subscription", "9"),
+        ]
+
+    return statement(
+        lambda w: usual(w, members=members, inboxes=[("b0", "x")]), who=who, owners=owners, held_monthly=held,
+        taxes=[Tax("state", "<b>US</b>", evil, "8.25", ("text",), rate_id="=2+2")],
+        ledger=moved((1, "open", "=lot", 5), (2, "burn", "=lot", -2)),
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ everything at once
+
+LONG = "Business Unlimited Plus with Advanced Campaign Messaging, 10,000 credits a month"
+TAXES = (
+    Tax("federal", "US", "Universal Service Fund", "37.6", ("call", "campaign_call"), "usf-2026q4"),
+    Tax("federal", "US", "Regulatory Recovery Fee", "1.9", ("call", "campaign_call", "number"), "rrf-1"),
+    Tax("state", "US-WA", "Retail sales tax", "6.5", ("text", "call", "number", "recording_storage"), "wa-sales"),
+    Tax("state", "US-WA", "Utility and Telecommunications Excise Surcharge Recovery", "3.852", ("call", "campaign_call"), "wa-utility"),
+    Tax("local", "US-WA-SEATTLE", "Seattle utility tax", "6", ("call", "campaign_call"), "sea-utility"),
+    Tax("other", "US-WA", "Enhanced 911", "0.19", ("number",), "e911", each=True),
+)  # fmt: skip
+
+
+def moved(*entries: tuple) -> list[dict]:
+    """`schemas.Credits` rows of October from (day, entry, lot, credits[, bought_at, simulated]), with their balances."""
+    left = {"allotment": 0, "purchased": 0}
+    rows = []
+    for position, (day, entry, lot, credits, *more) in enumerate(entries):
+        bought_at, simulated = (*more, None, None)[:2]
+        if entry != "overage":
+            left["allotment" if lot == "allotment" else "purchased"] += credits
+        summed = entry in ("open", "burn", "overage")
+        rows.append({
+            "account_id": "acct_rich", "position": position, "date": date(2026, 10, day),
+            "at": None if summed else bought_at or datetime(2026, 10, day, 9, 30, tzinfo=UTC), "entry": entry, "lot": lot,
+            "bought_at": bought_at, "credits": credits, "simulated": bool(simulated),
+            "balance_allotment": left["allotment"], "balance_purchased": left["purchased"], "subscription_id": "sub_1",
+        })  # fmt: skip
+    return rows
+
+
+def _at(month: int, day: int) -> datetime:
+    return datetime(2026, month, day, 14, 5, 30, tzinfo=UTC)
+
+
+LEDGER = (
+    (1, "open", "allotment", 3_412), (1, "open", "pack-0812", 620, _at(8, 12)), (1, "open", "pack-0930", 5_000, _at(9, 30)),
+    (1, "burn", "allotment", -380), (6, "purchase", "goodwill-1006", 250, _at(10, 6)), (6, "burn", "allotment", -1_828),
+    (15, "expire", "allotment", -1_204), (15, "grant", "allotment", 10_000), (15, "burn", "allotment", -9_100),
+    (20, "burn", "allotment", -900), (20, "burn", "pack-0812", -620, _at(8, 12)), (20, "burn", "pack-0930", -2_480, _at(9, 30)),
+    (24, "recharge", "recharge-1024", 5_000, _at(10, 24)), (24, "burn", "pack-0930", -2_520, _at(9, 30)),
+    (24, "burn", "goodwill-1006", -250, _at(10, 6)), (24, "burn", "recharge-1024", -3_410, _at(10, 24)),
+    (28, "recharge", "simulated-1028", 5_000, _at(10, 28), True), (28, "burn", "recharge-1024", -1_590, _at(10, 24)),
+    (28, "burn", "simulated-1028", -3_120, _at(10, 28)), (29, "overage", "overage", 532),
+)  # fmt: skip
+
+
+def richly_held(who: Account, month: Month) -> list[dict]:
+    """Every line that is charged by the month, of members, inboxes, nobody and the account."""
+    amara, leasing = ({"owner_kind": "member", "owner_id": "amara"}, {"owner_kind": "inbox", "owner_id": "leasing"})
+    rows = [
+        monthly(who, month, "number", "local", 3, "number", "1.15", **amara),
+        monthly(who, month, "number", "local", 11, "number", "1.15"),
+        monthly(who, month, "number", "tollfree", 2, "number", "2.15", **leasing),
+        monthly(who, month, "number", "shortcode", 1, "number", "83.333333333"),
+        monthly(who, month, "recording_storage", None, 30_000 + month.number * 404, "stored minute", "0.001", **leasing),
+        monthly(who, month, "recording_storage", None, 12_007, "stored minute", "0.001"),
+        monthly(who, month, "tier_adjustment", "text", 1, "adjustment", "-7.004132", unit_price=None, rate_id="sms-ladder"),
+        monthly(who, month, "tier_adjustment", "call; campaign_call", 1, "adjustment", "-1.98011", unit_price=None, rate_id="minutes"),
+        monthly(who, month, "subscription", LONG, 1, "subscription", "149"),
+    ]  # fmt: skip
+    if month == OCTOBER:
+        reason = "Refund for the outage of October 6 and 7, as promised to Lena on +1 312 555 0142 (ticket 88121)"
+        rows += [
+            monthly(who, month, "credit_overage", None, 532, "credit", "0.02"),
+            monthly(who, month, "adjustment", reason, 1, "adjustment", "-64.5"),
+            monthly(who, month, "adjustment", "Number port fee", 1, "adjustment", "10"),
+            monthly(who, month, "credit_pack", "5000 credits, recharge", 1, "pack", "50", rate_id="recharge-1024"),
+            monthly(who, month, "credit_pack", "5000 credits, recharge (simulated)", 1, "pack", "50", rate_id="sub_1"),
+        ]  # fmt: skip
+    else:
+        rows.append(monthly(who, month, "adjustment", "Goodwill", 1, "adjustment", "-5"))
+    return rows
+
+
+def rich_rows(who: Account) -> list[dict]:
+    """Usual usage and everything that is not usual."""
+    rows = usual(who)
+    amara, leasing = ("member", "amara"), ("inbox", "leasing")
+    for month in OCTOBER.last(2):
+        for day in (d for d in month.days if d.weekday() < 5):
+            calls = 4 + day.day % 5
+            rows += [
+                text(day, who, leasing, "inbound", 3, 0, "mms"),
+                fee(day, who, leasing, 4, "mms", False, "Regional Cellular of the Greater Pacific Northwest"),
+                row(day, who, amara, "carrier_fee", 9, "segment", PRICES["carrier_fee", "inbound", None],
+                    direction="inbound", type="sms", registered=None, carrier="T-Mobile US"),
+                row(day, who, leasing, "voice_detection", 30, "call", PRICES["voice_detection", None, None],
+                    direction="outbound", type="voice", events=30),
+                row(day, who, amara, "failed_message", calls, "message", PRICES["failed_message", None, None],
+                    direction="outbound", type="sms", events=calls),
+            ]  # fmt: skip
+            for direction, seconds in (("outbound", 1800), ("inbound", 60 * calls)):
+                rows.append(row(day, who, amara, "video", seconds, "second", PRICES["video", direction, None],
+                                direction=direction, type="video", events=2))  # fmt: skip
+    return rows
+
+
+def rich(**more) -> Statement:
+    """Every line, every level of tax, a rounding difference, credits, refunds, products."""
+    who = account(account_id="acct_rich", name="Harbor & Finch Realty and Property Management")
+    owners = [("member", *m) for m in MEMBERS] + [("inbox", *b) for b in INBOXES]
+    owners[1] = ("member", "ben", "Benedikt-Maximilian Castellanos de la Vega y Montgomery")
+    given = {
+        "who": who, "owners": owners, "held_monthly": richly_held, "taxes": TAXES, "per_statement": True,
+        "ledger": moved(*LEDGER),
+    }  # fmt: skip
+    return statement(rich_rows, **(given | more))
 
 
 def crowd(count: int = 200) -> Statement:
@@ -265,8 +509,20 @@ def provisional() -> Statement:
     return statement(state="provisional")
 
 
+def huge() -> Statement:
+    """A thousand times the usual."""
+    counts = ("events", "quantity", "messages", "segments", "billed_seconds", "credits", "charge")
+    who = account(account_id="acct_huge", name="Huge")
+    rows = [r | {name: r[name] * 1000 for name in counts} for r in usual(who)]
+
+    def held(w: Account, month: Month) -> list[dict]:
+        return [r | {name: r[name] * 1000 for name in ("quantity", "charge")} for r in usually_held(w, month)]
+
+    return statement(rows, who=who, held_monthly=held, taxes=TAXES)
+
+
 ALL = {
     "usual": statement, "open": open_month, "provisional": provisional, "hostile": hostile, "crowd": crowd,
     "no_usage": no_usage, "first_month": first_month, "negative": negative, "yen": yen, "german": german,
-    "stopped": stopped,
+    "stopped": stopped, "rich": rich, "huge": huge,
 }  # fmt: skip

@@ -24,8 +24,9 @@ MAIL_RULES = RULES | {"rules": {"region": {"enabled": False}, "landmark-one-main
 def published(tmp_path_factory, statements, pages_by_name) -> dict[str, Path]:
     """Every made statement's page and mail as files a browser can open; one of them with all that belongs to it."""
     root = tmp_path_factory.mktemp("published")
-    Publisher(open_store(root)).publish(statements["usual"])
-    found = {"usual": root / "acct_7Q2M/2026-10/index.html"}
+    for name in ("usual", "rich"):
+        Publisher(open_store(root)).publish(statements[name])
+    found = {"usual": root / "acct_7Q2M/2026-10/index.html", "rich": root / "acct_rich/2026-10/index.html"}
     for name, page in pages_by_name.items():
         if name not in found:
             found[name] = root / f"{name}.html"
@@ -33,6 +34,8 @@ def published(tmp_path_factory, statements, pages_by_name) -> dict[str, Path]:
         found[f"mail {name}"] = root / f"mail-{name}.html"
         found[f"mail {name}"].write_text(parts(message(page).as_bytes())[0], encoding="utf-8")
     found["account"] = root / "acct_7Q2M/index.html"
+    found["rich account"] = root / "acct_rich/index.html"
+    found["products"] = root / "acct_rich/products.html"
     return found
 
 
@@ -56,7 +59,7 @@ def see(chromium, published):
         context.close()
 
 
-@pytest.mark.parametrize("name", [*made.ALL, *(f"mail {n}" for n in made.ALL), "account"])
+@pytest.mark.parametrize("name", [*made.ALL, *(f"mail {n}" for n in made.ALL), "account", "rich account", "products"])
 def test_nothing_sticks_out_and_nothing_is_asked_for(see, name):
     page, heard = see(name)
     page.eval_on_selector_all("details.more", "all => all.forEach(d => d.open = true)")
@@ -91,6 +94,19 @@ def test_links_open_the_other_pages(see):
     assert page.locator("h1").inner_text() == "October\u00a02026"
 
 
+def test_products_are_one_click_from_a_statement_and_back(see):
+    page, _ = see("rich")
+    page.locator("#charges").get_by_role("link", name="Subscriptions and credit packs").click()
+    assert page.locator("h1").inner_text() == "Products"
+    page.get_by_role("link", name="October").click()
+    assert page.locator("h1").inner_text() == "October\u00a02026"
+    page.locator("details.months summary").click()
+    page.get_by_role("link", name="Products", exact=True).click()
+    page.get_by_role("link", name="All statements").click()
+    page.get_by_role("link", name="Subscriptions and credit packs").click()
+    assert page.locator("h1").inner_text() == "Products"
+
+
 def test_an_attack_gets_nowhere(see, published, tmp_path):
     """Even if something slipped through the escaping, the page's policy stops it."""
     text = published["usual"].read_text(encoding="utf-8")
@@ -117,7 +133,7 @@ def test_an_attack_gets_nowhere(see, published, tmp_path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", ["usual", "mail usual"])
+@pytest.mark.parametrize("name", ["usual", "mail usual", "rich", "mail rich", "products"])
 def test_axe_finds_nothing(see, name, width, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -128,7 +144,9 @@ def test_axe_finds_nothing(see, name, width, scheme):
     assert found.violations_count == 0, found.generate_report()
 
 
-@pytest.mark.parametrize("name", ["account", "open", "hostile", "no_usage", "first_month", "mail open"])
+@pytest.mark.parametrize(
+    "name", ["account", "rich account", "open", "hostile", "huge", "no_usage", "first_month", "mail open"]
+)
 def test_axe_finds_nothing_on_odd_accounts(see, name):
     from axe_playwright_python.sync_playwright import Axe
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from decimal import Decimal
 from email import message_from_bytes
 from email.policy import default
 
@@ -13,7 +14,7 @@ from test_report_pages import text_of
 
 from etl.settings import MailSettings
 from reports.links import Links
-from reports.mail import HTML_LIMIT, NotSendable, compose
+from reports.mail import HTML_LIMIT, TOP, NotSendable, compose, top
 from reports.model import build
 
 UNSUBSCRIBE = "https://statements.example.com/u/{account}?t=abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnop"
@@ -50,6 +51,31 @@ def test_the_text_part_has_every_number_of_the_html(each):
     numbers = set(re.findall(r"[\d][\d.,]*", re.sub(r"https?://\S+", "", text_of(html))))
     have = set(re.findall(r"[\d][\d.,]*", text))
     assert {n.rstrip(".,") for n in numbers} <= {n.rstrip(".,") for n in have}
+
+
+def test_the_charges_of_a_mail_add_up_to_its_total(each):
+    page = build(each)
+    shown = sum((amount for _, amount, _ in top(page)), Decimal(0))
+    assert shown + page.taxed.now + (page.rounding or 0) == page.total.now
+    assert len(top(page)) <= TOP
+
+
+def test_a_mail_says_taxes_products_and_credits(pages_by_name):
+    page = pages_by_name["rich"]
+    html, text = parts(message(page).as_bytes())
+    for said in (text_of(html), re.sub(r"\s+", " ", text)):
+        assert "5 other charges $10.57" in said and "Taxes $135.41" in said and "Rounding difference $0.01" in said
+        assert "Products, paid apart: $249.00" in said
+        assert "Credits: 26,198 used, 1,204 lost at reset, 532 charged as overage, 1,880 left." in said
+    address = "https://statements.example.com/acct_rich/products.html"
+    assert f'href="{address}"' in html and address in text
+    assert [label for label, *_ in top(page)] == [
+        "Phone numbers", "Calls", "Texts", "Campaign calls", "Recording storage", "Carrier fees", "Adjustments",
+        "5 other charges",
+    ]  # fmt: skip
+    bare = Links(page.account_id, "acct_rich/2026-10/rev-1", relative=False)
+    html, _ = parts(compose(page, "a@b.example", SETTINGS, bare).as_bytes())
+    assert "Products, paid apart" in html and "Subscriptions" not in html
 
 
 def test_html_is_fit_for_mail(each):

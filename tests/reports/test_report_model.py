@@ -5,23 +5,46 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 from datetime import date
 from decimal import Decimal
+from functools import cache
 
 import polars as pl
 import pytest
 import statements_made as made
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_report_pages import render, text_of
 
+from etl.money import minor_digits
 from etl.periods import Month
+from etl.schemas import DATASETS, HELD_LINES, LINES, PRODUCT_LINES
+from etl.statement import lines as stated_lines
 from reports import model, words
+from reports.charges import Change, minutes
+from reports.checks import DoesNotAddUp
 from reports.formats import Formats
-from reports.model import Change, DoesNotAddUp, Usage, build
+from reports.model import Usage, build
+from reports.naming import LINE_NAMES, masked
 
 
 def test_every_account_adds_up(each):
     page = build(each)
     parts = [p for row in page.charges for p in (row.parts or (row,))]
-    assert sum((p.amount for p in parts), Decimal(0)) == page.total.now == each.total
+    taxes = [p for row in page.taxes for p in row.parts]
+    charged, taxed = (sum((p.amount for p in rows), Decimal(0)) for rows in (parts, taxes))
+    assert (charged, taxed) == (page.charged.now, page.taxed.now)
+    assert charged + taxed + (page.rounding or 0) == page.total.now == each.total
+    owners = [page.members.total, page.inboxes.total, *([page.unassigned] if page.unassigned else [])]
+    shown = sum((o.amount for o in owners), Decimal(0)) + sum((r.amount for r in page.account_charges), Decimal(0))
+    assert shown + page.people_rounding == charged
+    exact = sum((o.usage.charge + o.by_month for o in owners), Decimal(0))
+    exact += sum((r.exact for r in page.account_charges), Decimal(0))
+    assert exact == sum((p.exact for p in parts), Decimal(0))
+    by_month = sum((r.amount for r in page.by_month), Decimal(0))
+    assert sum((d.amount for d in page.days), Decimal(0)) + by_month + page.days_rounding == charged
+    cent = Decimal(1).scaleb(-minor_digits(page.currency))
+    people = len(page.members.rows) + len(page.inboxes.rows) + sum(r.people - 1 for r in page.members.rows) + 1
+    assert abs(page.days_rounding) <= cent * (len(page.days) + len(parts)) / 2
+    assert abs(page.people_rounding) <= cent * (people + len(parts)) / 2
     people = page.members.total.usage + page.inboxes.total.usage
     people += page.unassigned.usage if page.unassigned else Usage()
     assert people == page.usage == sum((d.usage for d in page.days if d.usage), Usage())
@@ -43,7 +66,7 @@ def test_a_day_that_the_statement_does_not_know_is_refused(statements):
     good = statements["usual"]
     who = good.account
     more = made.frame([made.text(date(2026, 10, 30), who, ("member", "amara"), "outbound", 1, 1)])
-    with pytest.raises(DoesNotAddUp, match="exact charge lines add up to"):
+    with pytest.raises(DoesNotAddUp, match="exact charge lines of text add up to"):
         build(replace(good, daily=pl.concat([good.daily, more])))
 
 
@@ -52,6 +75,71 @@ def test_a_history_that_counts_other_messages_is_refused(statements):
     last = replace(good.history[-1], messages_sent=good.history[-1].messages_sent + 1)
     with pytest.raises(DoesNotAddUp, match="the history says"):
         build(replace(good, history=(*good.history[:-1], last)))
+
+
+def _with_amount(good, index: int, cents: int):
+    lines = good.lines.with_row_index("_row").with_columns(
+        pl.when(pl.col("_row") == index)
+        .then(pl.col("amount") + Decimal(cents) / 100)
+        .otherwise(pl.col("amount"))
+        .alias("amount")
+    )
+    return replace(good, lines=lines.drop("_row").cast({"amount": pl.Decimal(18, 9)}))
+
+
+@cache
+def _rich():
+    return made.rich()
+
+
+@settings(max_examples=60, deadline=None)
+@given(index=st.integers(0, 200), cents=st.integers(-5000, 5000).filter(bool))
+def test_no_line_of_any_section_can_be_off_by_a_cent(index, cents):
+    good = _rich()
+    with pytest.raises(DoesNotAddUp):
+        build(_with_amount(good, index % good.lines.height, cents))
+
+
+@settings(max_examples=60, deadline=None)
+@given(index=st.integers(0, 200), nanos=st.integers(-(10**9), 10**9).filter(bool))
+def test_what_is_charged_by_the_month_must_be_what_the_lines_say(index, nanos):
+    good = _rich()
+    index %= good.monthly.height
+    charges = [c + (Decimal(nanos).scaleb(-9) if i == index else 0) for i, c in enumerate(good.monthly["charge"])]
+    monthly = good.monthly.with_columns(charge=pl.Series(charges, dtype=pl.Decimal(18, 9)))
+    with pytest.raises(DoesNotAddUp, match="exact charge lines of"):
+        build(replace(good, monthly=monthly))
+
+
+def test_what_is_held_costs_nothing_on_its_days(statements):
+    good = statements["usual"]
+    paid = pl.when(pl.col("line") == "number").then(Decimal("1.15")).otherwise(pl.col("charge"))
+    with pytest.raises(DoesNotAddUp, match="on its days what is held costs"):
+        build(replace(good, daily=good.daily.with_columns(charge=paid.cast(pl.Decimal(18, 9)))))
+
+
+def test_what_is_held_is_no_usage_of_its_days(statements):
+    good = statements["rich"]
+    page = build(good)
+    without = good.daily.filter(~pl.col("line").is_in(HELD_LINES))
+    assert without.height < good.daily.height
+    assert build(replace(good, daily=without)) == page
+
+
+def test_one_line_is_not_charged_by_the_day_and_by_the_month(statements):
+    good = statements["rich"]
+    line = (
+        pl.when(pl.col("line") == "adjustment").then(pl.lit("failed_message")).otherwise(pl.col("line")).alias("line")
+    )
+    with pytest.raises(DoesNotAddUp, match="failed_message charged by the day and by the month"):
+        build(replace(good, lines=good.lines.with_columns(line), monthly=good.monthly.with_columns(line)))
+
+
+def test_a_section_no_sum_knows_is_refused(statements):
+    good = statements["usual"]
+    section = pl.when(pl.col("line") == "call").then(pl.lit("gift")).otherwise(pl.col("section"))
+    with pytest.raises(DoesNotAddUp, match="unknown sections gift"):
+        build(replace(good, lines=good.lines.with_columns(section=section)))
 
 
 def test_another_currency_is_refused(statements):
@@ -78,11 +166,11 @@ def test_at_most_forty_people_and_the_rest_in_one_row(statements):
 
 
 def test_seconds_become_exact_minutes():
-    assert model.minutes(66) == Decimal("1.1")
-    assert model.minutes(60 * 5864) == 5864
+    assert minutes(66) == Decimal("1.1")
+    assert minutes(60 * 5864) == 5864
     f = Formats("en_US", "USD")
-    assert f.amount_of(model.minutes(66), "minute") == "1.1\u00a0min"
-    assert f.amount_of(model.minutes(61), "minute") == "1.02\u00a0min"
+    assert f.amount_of(minutes(66), "minute") == "1.1\u00a0min"
+    assert f.amount_of(minutes(61), "minute") == "1.02\u00a0min"
 
 
 def test_a_line_of_last_month_only_stays_visible(statements):
@@ -90,6 +178,159 @@ def test_a_line_of_last_month_only_stays_visible(statements):
     assert page.total.now == 0
     assert {row.label for row in page.charges} >= {"Calls", "Texts", "Phone numbers"}
     assert all(row.amount == 0 and row.change.before > 0 for row in page.charges)
+
+
+# ------------------------------------------------------------------------------------------------ every charge
+
+
+def test_every_line_has_its_row_and_its_name(pages_by_name):
+    page = pages_by_name["rich"]
+    assert [row.key.line for row in page.charges] == [line for line in LINES if line not in PRODUCT_LINES]
+    assert set(LINE_NAMES) == set(LINES) and all(row.label == LINE_NAMES[row.key.line] for row in page.charges)
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("number", [("Local", "14\u00a0numbers", "1.1500"), ("Toll-free", "2\u00a0numbers", "2.1500"), ("Short code", "1\u00a0number", "83.3333")]),
+        ("call", [("Outbound", "2,360\u00a0min", "0.0240"), ("Inbound", "810\u00a0min", "0.0160")]),
+        ("video", [("Outbound", "660\u00a0min", "0.0030"), ("Inbound", "131\u00a0min", "0.0015")]),
+        ("campaign_call", [("Campaign calls", "6,820\u00a0min", "0.0220")]),
+        ("recording_storage", [("Recording storage", "46,047\u00a0stored\u00a0min", "0.0010")]),
+        ("voice_detection", [("AI voice detection", "660\u00a0answered\u00a0calls", "0.0100")]),
+        ("failed_message", [("Failed messages", "131\u00a0messages", "0.0010")]),
+        ("credit_overage", [("Credit overage", "532\u00a0credits", "0.0200")]),
+        ("carrier_fee", [
+            ("SMS sent, registered", "9,746\u00a0segments", "0.0030"), ("SMS sent, unregistered", "324\u00a0segments", "0.0100"),
+            ("SMS received", "198\u00a0segments", "0.0025"), ("MMS sent, registered", "36\u00a0messages", "0.0100"),
+            ("MMS sent, unregistered", "88\u00a0messages", "0.0150"),
+        ]),
+    ],
+)  # fmt: skip
+def test_quantities_and_average_prices(pages_by_name, line, parts):
+    f = Formats("en_US", "USD")
+    (row,) = (r for r in pages_by_name["rich"].charges if r.key.line == line)
+    shown = [
+        (p.label, f.amount_of(p.quantity, p.unit), f.price(p.price).removeprefix("$") if p.price is not None else None)
+        for p in (row.parts or (row,))
+    ]
+    assert shown == parts
+
+
+def test_volume_pricing_and_refunds_may_be_negative_and_have_no_price(pages_by_name):
+    rows = {row.key.line: row for row in pages_by_name["rich"].charges}
+    assert rows["tier_adjustment"].amount < 0 and rows["adjustment"].amount == Decimal("-54.5")
+    parts = [p for line in ("tier_adjustment", "adjustment") for p in rows[line].parts]
+    assert all(p.price is None and p.quantity is None for p in parts)
+    assert [p.label for p in rows["tier_adjustment"].parts] == ["Calls, campaign calls", "Texts"]
+    assert [p.label for p in rows["adjustment"].parts] == [
+        "Number port fee",
+        "Refund for the outage of October 6 and 7, as promised to Lena on •••• 0142 (ticket 88121)",
+    ]
+    assert all(p.change.kind == "none" for p in rows["adjustment"].parts), "last month's reasons are no comparison"
+    assert rows["adjustment"].change == Change(Decimal("-54.5"), Decimal(-5))
+
+
+def test_carrier_fees_by_carrier(pages_by_name):
+    rows = pages_by_name["rich"].carriers
+    assert [row.label for row in rows] == [
+        "AT&T", "Regional Cellular of the Greater Pacific Northwest", "T-Mobile US", "Verizon",
+    ]  # fmt: skip
+    assert [p.label for p in rows[2].parts] == ["SMS sent, registered", "SMS received", "MMS sent, registered"]
+
+
+def test_taxes_by_level_with_what_they_are_taken_of(pages_by_name):
+    page = pages_by_name["rich"]
+    assert [(row.label, len(row.parts)) for row in page.taxes] == [
+        ("Federal taxes", 2), ("State taxes", 2), ("Local taxes", 1), ("Other taxes and fees", 1),
+    ]  # fmt: skip
+    fund = page.taxes[0].parts[1]
+    assert (fund.label, fund.jurisdiction, fund.rates) == ("Universal Service Fund", "US", ("usf-2026q4",))
+    calls = sum(r.exact for r in page.charges if r.key.line in ("call", "campaign_call"))
+    assert fund.base == calls and fund.amount == Decimal("82.58")
+    (emergency,) = page.taxes[-1].parts
+    assert (emergency.base, emergency.quantity, emergency.unit) == (None, 17, "number")
+    assert "on 17 numbers" in text_of(render(page)) and "on $219.64" in text_of(render(page))
+
+
+def test_one_tax_with_two_rates_in_a_month_is_one_row(statements):
+    tax = made.Tax("state", "US-WA", "Sales tax", "6", ("text",), "until-15")
+    page = build(made.statement(taxes=[tax, replace(tax, percent="7", rate_id="from-15")]))
+    (part,) = page.taxes[0].parts
+    assert part.rates == ("until-15", "from-15") and part.amount == page.taxed.now
+    assert part.change.before > 0
+
+
+def test_what_is_masked_is_compared_with_what_was_masked(pages_by_name):
+    page = pages_by_name["hostile"]
+    (tax,), (refund,) = page.taxes[0].parts, page.charges[-1].parts
+    assert tax.label == refund.label and tax.label.endswith("call •••• 0142") and tax.change.before > 0
+
+
+def test_products_are_in_no_total(pages_by_name):
+    page = pages_by_name["rich"]
+    assert [(r.kind, r.amount, r.simulated) for r in page.products.rows] == [
+        ("Subscription", 149, False), ("Credit pack", 50, False), ("Credit pack", 50, True),
+    ]  # fmt: skip
+    assert page.products.total == 249
+    assert [r.label for r in page.products.rows[1:]] == ["5000 credits, recharge"] * 2
+    bare = build(
+        made.rich(held_monthly=lambda w, m: [r for r in made.richly_held(w, m) if r["line"] not in PRODUCT_LINES])
+    )
+    assert bare.products is None and bare.total == page.total and bare.members == page.members
+
+
+def test_products_that_do_not_add_up_are_refused(statements):
+    good = statements["rich"]
+    lines = good.lines.filter(pl.col("section") != "product_total")
+    with pytest.raises(DoesNotAddUp, match="products add up to 249"):
+        build(replace(good, lines=lines))
+
+
+@pytest.mark.parametrize("name", ["usual", "rich", "hostile", "yen", "crowd", "no_usage"])
+def test_made_statements_have_the_lines_real_ones_have(statements, name):
+    """Without taxes, whose rules these statements only imitate."""
+    given = statements[name]
+    names = [
+        "section",
+        "line",
+        "item",
+        "direction",
+        "type",
+        "carrier",
+        "registered",
+        "quantity",
+        "unit",
+        "amount_exact",
+        "amount",
+    ]
+    month = given.daily.filter(pl.col("date").is_between(given.month.first, given.month.days[-1]))
+    real = stated_lines(month, given.monthly, [given.account])
+    made_ = made.stated(given.account, month, given.monthly.to_dicts())
+    untotalled = pl.col("section") != "total"
+    one, two = (f.filter(untotalled).select(names).sort(names, nulls_last=True) for f in (real, made_))
+    assert one.equals(two)
+    assert real.filter(~untotalled)["amount"].to_list() == made_.filter(~untotalled)["amount"].to_list()
+    assert given.lines.schema == DATASETS["statement"].empty().schema
+
+
+# ------------------------------------------------------------------------------------------------ names
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Refund, call +1 312 555 0142 today", "Refund, call •••• 0142 today"),
+        ("(312) 555-0142", "•••• 0142"),
+        ("ask 312.555.0142", "ask •••• 0142"),
+        ("13125550142", "•••• 0142"),
+        ("October 6 and 7, 2026, ticket 88121", "October 6 and 7, 2026, ticket 88121"),
+        ("2026-10-06: 5,000 credits for $1,250.00", "2026-10-06: 5,000 credits for $1,250.00"),
+        ("invoice 2026-10-0042", "invoice 2026-10-0042"),
+    ],
+)
+def test_phone_numbers_in_sentences_are_masked(text, shown):
+    assert masked(text) == shown
 
 
 def test_names_that_are_phone_numbers_are_masked(statements):

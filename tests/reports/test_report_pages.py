@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from html import unescape
 from pathlib import Path
 
@@ -39,10 +40,75 @@ def test_every_figure_of_the_model_is_on_the_page(each):
     text = text_of(render(page))
     shown = [f.money(page.total.now)]
     shown += [f.money(p.amount) for row in page.charges for p in (row, *row.parts)]
+    shown += [f.money(r.amount) for level in page.taxes for r in (level, *level.parts)]
+    shown += [f.money(r.base) for level in page.taxes for r in level.parts if r.base is not None]
+    shown += [
+        f.money(page.charged.now),
+        f.money(page.days_amount),
+        *([f.money(page.rounding)] if page.rounding else []),
+    ]
+    shown += [f.money(row.amount) for row in page.days if row.usage]
     shown += [f.money(row.total) for row in page.history]
+    shown += [f.money(r.amount) for t in (page.members, page.inboxes) for r in (*t.rows, t.total)]
+    shown += [f.money(page.people_rounding)] if page.people_rounding else []
+    shown += [f.money(page.days_rounding)] if page.days_rounding else []
+    shown += [f.money(page.products.total)] if page.products else []
     shown += [f.count(r.usage.segments) for t in (page.members, page.inboxes) for r in (*t.rows, t.total)]
     for figure in shown:
         assert figure.replace("\u00a0", " ") in text, figure
+
+
+def test_charges_then_taxes_then_the_total(pages_by_name):
+    text = text_of(render(pages_by_name["rich"]))
+    text = text[text.index("Share of total") :]
+    order = ["Phone numbers", "Calls", "Texts", "Video calls", "Campaign calls", "Recording storage", "Carrier fees",
+             "AI voice detection", "Failed messages", "Credit overage", "Volume pricing", "Adjustments",
+             "Charges before taxes", "Federal taxes", "State taxes", "Local taxes", "Other taxes and fees",
+             "Rounding difference", "Total for October 2026", "Products, paid apart"]  # fmt: skip
+    places = [text.index(f" {name} ") if not name.startswith("Products") else text.index(name) for name in order]
+    assert places == sorted(places)
+    assert "Charges before taxes $476.48" in text and "US-WA-SEATTLE , rate sea-utility" in text
+    assert "Charges before taxes" not in text_of(render(pages_by_name["usual"]))
+
+
+def test_columns_add_up_as_they_are_printed(each):
+    """Added by somebody who has the page and nothing else."""
+    page = build(each)
+    html = render(page)
+    zero, point = Decimal(0), "," if page.locale == "de_DE" else "."
+
+    def printed(cell: str) -> Decimal:
+        kept = re.sub(r"[^\d−" + re.escape(point) + "]", "", cell)
+        return Decimal(kept.replace(point, ".").replace("−", "-"))
+
+    days = re.search(r'<table class="all">(.*?)</table>', html, flags=re.DOTALL)[1]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", r) for r in re.findall(r"<tr.*?</tr>", days, flags=re.DOTALL)[1:]]
+    *each_day, all_days = [printed(r[-1]) for r in rows if r[-1] != "–"]
+    assert sum(each_day, zero) == all_days
+    bridge = re.search(r"<caption>From the days.*?</table>", html, flags=re.DOTALL)
+    if bridge:
+        *beside, charged = [printed(c) for c in re.findall(r"<td>(.*?)</td>", bridge[0])]
+        assert sum(beside, zero) == charged == page.charged.now and beside[0] == all_days
+    account = re.search(r"<caption>The account</caption>.*?</table>", html, flags=re.DOTALL)[0]
+    *owners, whole = [
+        printed(r[-1]) for r in (re.findall(r"<td[^>]*>(.*?)</td>", t) for t in account.split("</tr>")[1:-1])
+    ]
+    assert sum(owners, zero) == whole == page.charged.now
+
+
+def test_products_are_listed_by_month_newest_first(pages_by_name):
+    rich = pages_by_name["rich"]
+    older = pages.Shelved(Month(2026, 9), "provisional", 0, Decimal(1), "USD", rich.products)
+    none = pages.Shelved(Month(2026, 8), "final", 1, Decimal(1), "USD")
+    shelf = [none, older, pages.Shelved(rich.month, "final", 1, rich.total.now, "USD", rich.products)]
+    links = Links("acct_rich", "acct_rich")
+    html = pages.products("acct_rich", "A & <b>", "en_US", shelf, links).decode()
+    assert re.findall(r'href="(2026-\d\d)/index.html"', html) == ["2026-10", "2026-09"]
+    assert "A &amp; &lt;b&gt;" in html and html.count("$249.00") == 2 and html.count(">simulated<") == 2
+    assert "Provisional" in html and "8\u00a0" not in html
+    listing = pages.account("acct_rich", "A", "en_US", shelf, links).decode()
+    assert 'href="products.html"' in listing and listing.count("$249.00") == 4
+    assert "products" not in pages.account("acct_rich", "A", "en_US", [none], links).decode().lower()
 
 
 def test_every_day_is_listed_also_without_javascript(each):

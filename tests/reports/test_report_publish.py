@@ -50,7 +50,7 @@ def test_order_types_and_names(tmp_path, statements):
     store = Recorder(tmp_path / "out")
     done = Publisher(store).publish(statements["usual"])
     keys, month, rev = store.keys, "acct_7Q2M/2026-10", "acct_7Q2M/2026-10/rev-1"
-    assert done.written == len(keys) == 17 and done.kept == 0 and done.page == f"{month}/index.html"
+    assert done.written == len(keys) == 19 and done.kept == 0 and done.page == f"{month}/index.html"
     assert keys[-1] == "acct_7Q2M/index.html", "the list of months is last"
     in_rev = [k for k in keys if k.startswith(rev)]
     assert in_rev[-1] == f"{rev}/index.html", "a revision's page is its last object"
@@ -111,7 +111,7 @@ def test_revisions_stand_side_by_side_and_an_older_one_does_not_come_back(tmp_pa
     assert contents(tmp_path) == now
 
 
-@pytest.mark.parametrize("at", range(17))
+@pytest.mark.parametrize("at", range(19))
 def test_broken_off_anywhere_the_next_run_completes_it(tmp_path, statements, at):
     whole = tmp_path / "whole"
     Publisher(open_store(whole)).publish(statements["usual"])
@@ -123,17 +123,79 @@ def test_broken_off_anywhere_the_next_run_completes_it(tmp_path, statements, at)
     assert contents(broken) == contents(whole)
 
 
+@pytest.mark.parametrize("at", [0, 1, 10, 11, 12, 13, 22, 23])
+def test_broken_off_no_page_leads_to_products_that_are_not_there(tmp_path, statements, at):
+    with pytest.raises(StoreError, match="disk is full"):
+        Publisher(Recorder(tmp_path, break_at=at)).publish(statements["rich"])
+    for page in tmp_path.rglob("index.html"):
+        assert (tmp_path / "acct_rich/products.html").is_file() or "products.html" not in page.read_text()
+
+
+def test_products_have_a_page_of_their_own(tmp_path, statements):
+    store = Recorder(tmp_path)
+    publisher = Publisher(store)
+    who, september = statements["rich"].account, Month(2026, 9)
+    rows = [r for r in made.rich_rows(who) if r["date"] <= september.days[-1]]
+    publisher.publish(
+        made.statement(
+            rows, who=who, month=september, held_monthly=made.richly_held, state="provisional", taxes=made.TAXES
+        )
+    )
+    store.puts.clear()
+    done = publisher.publish(statements["rich"])
+    assert store.keys[0] == "acct_rich/products.html" and done.written == len(store.keys) == 24
+    text = (tmp_path / "acct_rich/products.html").read_text()
+    assert text.index("October\u00a02026") < text.index("September\u00a02026") and "Provisional" in text
+    assert "$249.00" in text and text.count("$149.00") == 3 and text.count("5000 credits, recharge") == 2
+    assert text.count("simulated") == 1
+    listing = (tmp_path / "acct_rich/index.html").read_text()
+    assert 'href="products.html"' in listing and "$249.00" in listing
+    summary = json.loads((tmp_path / "acct_rich/2026-10/statement.json").read_text())
+    assert summary["product_total"] == "249.00" and [p["amount"] for p in summary["products"]] == [
+        "149.00",
+        "50.00",
+        "50.00",
+    ]
+    before = contents(tmp_path)
+    assert publisher.publish(statements["rich"]).written == 0 and contents(tmp_path) == before
+
+
+def test_products_that_were_withdrawn_leave_no_page_that_says_otherwise(tmp_path, statements):
+    publisher = Publisher(open_store(tmp_path))
+    publisher.publish(made.rich(state="provisional"))
+    publisher.publish(made.rich(held_monthly=made.usually_held, ledger=[]))
+    text = (tmp_path / "acct_rich/products.html").read_text()
+    assert "There are none." in text and "$149.00" not in text
+    assert "products.html" not in (tmp_path / "acct_rich/2026-10/index.html").read_text()
+
+
+@pytest.mark.parametrize("what", ["ledger", "products"])
+def test_other_credits_or_products_under_a_published_revision_raise(tmp_path, statements, what):
+    publisher = Publisher(open_store(tmp_path))
+    publisher.publish(statements["rich"])
+    before = contents(tmp_path)
+    if what == "ledger":
+        other = made.rich(ledger=made.moved(*made.LEDGER, (30, "purchase", "late", 5)))
+    else:
+        pack = lambda w, m: [*made.richly_held(w, m), made.monthly(w, m, "credit_pack", "Late", 1, "pack", "5")]  # noqa: E731
+        other = made.rich(held_monthly=pack)
+    with pytest.raises(Changed, match="a closed month does not change"):
+        publisher.publish(other)
+    assert contents(tmp_path) == before
+
+
 def test_links_of_a_published_folder_all_lead_somewhere(tmp_path):
     import re
 
     publisher = Publisher(open_store(tmp_path))
+    publisher.publish(made.rich())
     who = made.account()
     for month in (Month(2026, 8), Month(2026, 9), Month(2026, 10)):
         publisher.publish(made.statement(lambda w, m=month: made.usual(w, month=m, back=3), who=who, month=month))
     publisher.publish(
         made.statement(lambda w: made.usual(w, month=Month(2026, 9), back=3), who=who, month=Month(2026, 9))
     )
-    for page in tmp_path.rglob("index.html"):
+    for page in tmp_path.rglob("*.html"):
         for link in re.findall(r'href="([^"#]+)"', page.read_text()):
             assert (page.parent / link).is_file(), f"{page}: {link}"
     september = (tmp_path / "acct_7Q2M/2026-09/index.html").read_text()

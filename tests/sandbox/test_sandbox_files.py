@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 
@@ -98,7 +98,7 @@ def api_totals(box, account, day):
             dial_minutes=-(-int(dial) // 60),
             provider_price=-Decimal(c["price"] or 0),
         )
-    for r in box.rows(f"{base}/Recordings.json", "recordings", DateCreated=day, **query):
+    for r in box.rows(f"{base}/Recordings.json", "recordings", DateCreated=day, IncludeSoftDeleted="true", **query):
         put(
             "recording",
             "none",
@@ -106,6 +106,28 @@ def api_totals(box, account, day):
             provider_price=-Decimal(r["price"] or 0),
             talk_seconds=int(r["duration"] or 0),
         )
+    auth, since = (account.sid, account.token), date.fromisoformat(day) - timedelta(1)
+    rooms = []
+    for status in ("completed", "in-progress"):
+        window = {
+            "Status": status,
+            "DateCreatedAfter": str(since),
+            "DateCreatedBefore": str(since + timedelta(2)),
+            **query,
+        }
+        rooms += box.http.get("/v1/Rooms", params=window, auth=auth).json()["rooms"]
+    for room in rooms:
+        path = f"/v1/Rooms/{room['sid']}/Participants"
+        for p in box.http.get(path, params={"Status": "disconnected"}, auth=auth).json()["participants"]:
+            if p["start_time"].startswith(day):
+                put(
+                    *("video", "inbound" if p["identity"].startswith("guest-") else "outbound"),
+                    records=1,
+                    billable=int(p["duration"] > 0),
+                    talk_seconds=p["duration"],
+                    talk_minutes=-(-p["duration"] // 60),
+                    dial_minutes=-(-p["duration"] // 60),
+                )
     return found
 
 

@@ -1,8 +1,9 @@
-"""The directory's four files: every bad row is named by file and line, and who owns a number depends on the day."""
+"""The directory's files: every bad row is named by file and line, and who owns a number depends on the day."""
 
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -35,6 +36,8 @@ acme,spring,Spring,TRUE
 acme,autumn,Autumn,false
 """,
 }
+
+ONLY_ACCOUNTS = {name: GOOD[name].splitlines()[0] + "\n" for name in ("owners", "numbers", "campaigns")}
 
 
 @pytest.fixture
@@ -97,6 +100,40 @@ def test_the_fingerprint_is_of_the_files(load):
     )
 
 
+def test_optional_columns_of_accounts(load):
+    header, row = (
+        "account_id,name,company,currency,rate_card,email_to,provider_account_sid",
+        "acme,Acme,,USD,standard,,",
+    )
+    (plain,) = load(**ONLY_ACCOUNTS, accounts=f"{header}\n{row}\n").accounts
+    assert (plain.service_address, plain.tax_exempt, plain.valid_from, plain.locale) == (None, (), None, "en_US")
+    (full,) = load(
+        **ONLY_ACCOUNTS,
+        accounts=f"{header},service_address,tax_exempt,valid_from\n{row},US-WA-SEATTLE,federal; wa-b,2026-05-01\n",
+    ).accounts
+    assert (full.service_address, full.tax_exempt) == ("US-WA-SEATTLE", ("federal", "wa-b"))
+    assert full.valid_from == date(2026, 5, 1)
+
+
+def test_a_number_s_own_price_is_exact_and_null_where_there_is_none(load):
+    header, *rows = GOOD["numbers"].strip().splitlines()
+    prices = ["0.123456789", "", "1.15"]
+    priced = "\n".join([f"{header},monthly_price", *(f"{r},{p}" for r, p in zip(rows, prices, strict=True))]) + "\n"
+    assert load(numbers=priced).numbers["monthly_price"].to_list() == [Decimal("0.123456789"), None, Decimal("1.15")]
+    assert load(numbers=GOOD["numbers"]).numbers["monthly_price"].to_list() == [None] * 3
+    assert load().numbers["monthly_price"].dtype == pl.Decimal(18, 9)
+
+
+def test_absent_optional_files_are_empty_and_leave_the_fingerprint(load, tmp_path):
+    found = load()
+    assert found.carriers.rows() == found.places.rows() == []
+    assert found.carriers.schema == {"prefix": pl.String, "carrier": pl.String}
+    (tmp_path / "carriers.csv").write_text("prefix_e164,carrier\n+1202,Tern\n")
+    more = load()
+    assert more.carriers.rows() == [("1202", "Tern")]
+    assert more.fingerprint != found.fingerprint
+
+
 # ------------------------------------------------------------------------------------------------ files
 
 
@@ -119,7 +156,8 @@ def test_a_missing_column_is_named(load, name):
 
 
 def test_a_line_with_too_many_cells_is_refused(load):
-    assert "owners.csv is not readable as CSV" in refusal(load, owners=GOOD["owners"] + "acme,member,noah,Noah,x\n")
+    said = refusal(load, owners=GOOD["owners"] + "acme,member,noah,Noah,x\n")
+    assert "owners.csv is not readable as CSV: line 5 has 5 cells; its first line has 4" in said
 
 
 # ------------------------------------------------------------------------------------------------ rows
@@ -211,6 +249,100 @@ def test_a_bad_number_is_named_by_line(load, row, said):
     assert any(line.startswith(("numbers.csv line 5: ", "numbers.csv line 4: the")) and said in line for line in found)
 
 
+def with_column(name: str, column: str, *cells: str) -> str:
+    """The good file with one column more; the last row's cell last."""
+    header, *rows = GOOD[name].strip().splitlines()
+    padded = [*cells, *[""] * (len(rows) - len(cells))]
+    return "\n".join([f"{header},{column}", *(f"{r},{c}" for r, c in zip(rows, padded, strict=True))]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "cell", "said"),
+    [
+        ("accounts", "valid_from", "May", "valid_from 'May' must be empty or a day, YYYY-MM-DD"),
+        ("accounts", "valid_from", "2026-5-1", "valid_from '2026-5-1' must be empty or a day, YYYY-MM-DD"),
+        ("accounts", "service_address", "us-wa", "service_address 'us-wa' must be capital letters, widest part first"),
+        ("accounts", "service_address", "US--WA", "service_address 'US--WA' must be capital letters"),
+        ("accounts", "service_address", "US WA", "service_address 'US WA' must be capital letters"),
+        ("numbers", "monthly_price", "-1", "monthly_price '-1' must be a number, 0 or more, at most 9 decimals"),
+        ("numbers", "monthly_price", "$1", "monthly_price '$1' must be a number"),
+        ("numbers", "monthly_price", "0.0000000001", "monthly_price '0.0000000001' must be a number"),
+        ("campaigns", "valid_from", "soon", "valid_from 'soon' must be a day, YYYY-MM-DD"),
+        ("campaigns", "valid_to", "2026-02-30", "valid_to '2026-02-30' must be a day, YYYY-MM-DD"),
+    ],
+)
+def test_a_bad_optional_cell_is_named_by_line(load, name, column, cell, said):
+    found = complaints(load, **{name: with_column(name, column, cell)})
+    assert [line for line in found if line.startswith(f"{name}.csv line 2: ") and said in line], found
+
+
+def test_two_owners_may_not_have_one_name_in_video_rooms(load):
+    """Bolt's Mia is nobody's twin in Acme."""
+    twice = "account_id,owner_kind,owner_id,name,identity\n" + (
+        "acme,member,mia,Mia,\nacme,inbox,support,Support,Front Desk\n"
+        "acme,member,noah,Noah,front desk\nacme,member,ann,Ann,MIA\nbolt,member,mia,Mia,mia\n"
+    )
+    assert complaints(load, owners=twice) == [
+        "owners.csv line 3: identity 'Front Desk' is another owner's too: give each their own",
+        "owners.csv line 4: identity 'front desk' is another owner's too: give each their own",
+        "owners.csv line 5: identity 'MIA' is another owner's too: give each their own",
+    ]
+
+
+def test_rows_of_a_campaign_may_follow_each_other_but_not_overlap(load):
+    header = "account_id,campaign_id,name,voice_detection,valid_from,valid_to\nacme,spring,Spring,true,,2026-03-10\n"
+    assert load(campaigns=header + "acme,spring,Spring,false,2026-03-10,\n").detection.height == 2
+    for row, said in (
+        (
+            "acme,spring,Spring,false,2026-03-09,",
+            "campaign 'spring' stands already on line 2 on 2026-03-09: end one by",
+        ),
+        (
+            "acme,spring,Spring,false,,",
+            "campaign 'spring' stands already on line 2 on its first day: end one by valid_to",
+        ),
+        ("acme,spring,Spring,false,2026-04-02,2026-04-02", "valid_to must lie after valid_from"),
+    ):
+        (found,) = complaints(load, campaigns=f"{header}{row}\n")
+        assert found.startswith("campaigns.csv line 3: ") and said in found
+
+
+def test_every_row_within_a_longer_one_is_named_not_only_the_next(load):
+    found = complaints(
+        load,
+        numbers=GOOD["numbers"].splitlines()[0]
+        + """
+88811,acme,inbox,support,,true,shortcode,,
+88811,acme,inbox,support,,true,shortcode,2026-01-01,2026-02-01
+88811,acme,inbox,support,,true,shortcode,2026-03-01,2026-04-01
+""",
+    )
+    assert found == [
+        "numbers.csv line 3: the number is already owned on 2026-01-01 by line 2",
+        "numbers.csv line 4: the number is already owned on 2026-03-01 by line 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "said"),
+    [
+        ("carriers", "+1202,\n", "line 2: carrier is empty"),
+        ("carriers", ",Tern\n", "line 2: prefix_e164 must be the first digits of an E.164 number, such as +1206"),
+        ("carriers", "+0202,Tern\n", "line 2: prefix_e164 must be the first digits"),
+        ("carriers", "+1234567890123456,Tern\n", "line 2: prefix_e164 must be the first digits"),
+        ("carriers", "+1202,Tern\n\n1202,Juniper\n", "line 4: the prefix stands already on line 2"),
+        ("places", "+1202,\n", "line 2: jurisdiction is empty"),
+        ("places", "+1202,us-dc\n", "line 2: jurisdiction 'us-dc' must be capital letters, widest part first"),
+        ("places", "1-202,US-DC\n", "line 2: prefix_e164 must be the first digits"),
+    ],
+)
+def test_a_bad_prefix_is_named_by_line(load, tmp_path, name, rows, said):
+    column = "carrier" if name == "carriers" else "jurisdiction"
+    (tmp_path / f"{name}.csv").write_text(f"prefix_e164,{column}\n{rows}")
+    (found,) = complaints(load)
+    assert found.startswith(f"{name}.csv {said}")
+
+
 def test_no_whole_number_is_told_in_an_error(load):
     """Errors end up in logs and mails; a line number finds the row just as well."""
     bad = "+12025550142,acme,team,x,none,maybe,landline,x,y\n+1202555014299999999,acme,member,mia,,true,local,,\n"
@@ -234,7 +366,11 @@ def test_every_bad_row_of_every_file_is_listed(load):
 
 
 def attributed(found: directory.Directory, day: date, *rows: tuple) -> list[tuple]:
-    events = pl.DataFrame(rows, schema=["provider_account", "direction", "from_number", "to_number"], orient="row")
+    events = pl.DataFrame(
+        [("call", *row, None) for row in rows],
+        schema=["kind", "provider_account", "direction", "from_number", "to_number", "carrier"],
+        orient="row",
+    )
     columns = ["account_id", "owner_kind", "owner_id", "campaign_id", "registered", "currency", "rate_card"]
     result = found.attribute(events, day, "CHF")
     assert result.select(events.columns).equals(events), "the rows and their order stay"

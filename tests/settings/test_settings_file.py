@@ -196,5 +196,7 @@ def test_the_fingerprint_follows_what_changes_a_figure_and_nothing_else(load):
 
 def test_a_misspelt_variable_is_refused(load, monkeypatch):
     monkeypatch.setenv("TOLLBOOK_LOOKBAK_DAYS", "3")
-    with pytest.raises(ConfigurationError, match="TOLLBOOK_LOOKBAK_DAYS is no setting: did you mean TOLLBOOK_LOOKBACK_DAYS"):
+    with pytest.raises(
+        ConfigurationError, match="TOLLBOOK_LOOKBAK_DAYS is no setting: did you mean TOLLBOOK_LOOKBACK_DAYS"
+    ):
         load()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
+import re
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
@@ -24,6 +26,9 @@ PASSWORD = "canary-7f3d-auth-token"
 BODY = "canary-body-b41c"
 SAMPLES = Path(__file__).parent / "samples"
 BASE = "https://api.example.test"
+
+
+BEFORE, AFTER = DAY - timedelta(days=1), DAY + timedelta(days=1)
 
 
 def stamp(clock: str = "10:00:00", day: date = DAY) -> str:
@@ -56,6 +61,26 @@ def recording(n: int = 1, **changes: object) -> dict:
     return row | changes
 
 
+def iso(clock: str = "10:00:00", day: date = DAY) -> str:
+    return f"{day}T{clock}Z"
+
+
+def room(n: int = 1, **changes: object) -> dict:
+    row = {
+        "sid": f"RM{n:032x}", "account_sid": MAIN, "status": "completed", "unique_name": f"room {n}", "type": "group",
+        "duration": 3600, "date_created": iso("09:59:50"), "date_updated": iso("11:00:00"), "end_time": iso("11:00:00"),
+    }  # fmt: skip
+    return row | changes
+
+
+def session(n: int = 1, **changes: object) -> dict:
+    row = {
+        "sid": f"PA{n:032x}", "account_sid": MAIN, "room_sid": room()["sid"], "identity": f"guest {n}", "status": "disconnected",
+        "duration": 61, "date_created": iso(), "date_updated": iso("10:01:02"), "start_time": iso(), "end_time": iso("10:01:01"),
+    }  # fmt: skip
+    return row | changes
+
+
 def number(n: int = 1, **changes: object) -> dict:
     row = {
         "sid": f"PN{n:032x}", "account_sid": MAIN, "phone_number": f"+1500555{n:04d}",
@@ -82,13 +107,19 @@ def account(sid: str = MAIN, **changes: object) -> dict:
 
 
 def envelope(resource: str, rows: list, **changes: object) -> bytes:
-    found = {RESOURCES[resource].key: rows, "page": 0, "next_page_uri": None} | changes
+    key = RESOURCES[resource].key
+    if resource in ("rooms", "video"):
+        meta = {"page": 0, "page_size": 50, "next_page_url": None, "key": key} | changes
+        return json.dumps({key: rows, "meta": meta}).encode()
+    found = {key: rows, "page": 0, "next_page_uri": None} | changes
     return json.dumps(found).encode()
 
 
-def page(resource: str, rows: list | bytes, asked: str = MAIN, n: int = 0) -> Page:
+def page(resource: str, rows: list | bytes, asked: str = MAIN, n: int = 0, of: str = room()["sid"]) -> Page:
+    """A kept page. ``of``: the room a page of sessions was asked of."""
     body = rows if isinstance(rows, bytes) else envelope(resource, rows, page=n)
-    return Page(resource, asked, n, f"https://example.test/{resource}?Page={n}", body)
+    path = RESOURCES[resource].path.format(room=of).lstrip("/")
+    return Page(resource, asked, n, f"{BASE}/{path}?Page={n}", body)
 
 
 class Fake:
@@ -104,6 +135,15 @@ class Fake:
         self.rows[sid, resource] = [row | {"account_sid": sid} for row in copy.deepcopy(rows)]
         return self
 
+    def meet(self, rooms: dict[int, list], sid: str = MAIN, **changes: object) -> Fake:
+        """Completed rooms of an account by number, with their sessions; ``changes`` are made to every room."""
+        made = [room(n, account_sid=sid, **changes) for n in rooms]
+        self.rows[sid, "rooms"] = self.rows.get((sid, "rooms"), []) + made
+        for found, sessions in zip(made, rooms.values(), strict=True):
+            own = {"account_sid": sid, "room_sid": found["sid"]}
+            self.rows[sid, found["sid"]] = [s | own if isinstance(s, dict) else s for s in copy.deepcopy(sessions)]
+        return self
+
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         for fault in self.faults:
@@ -112,6 +152,8 @@ class Fake:
         return self.answer(request)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/v1/"):
+            return self._video(request)
         path = request.url.path.removeprefix("/2010-04-01/Accounts")
         if path == ".json":
             return self._list(request, "accounts", self.accounts)
@@ -120,6 +162,32 @@ class Fake:
         _, sid, rest = path.split("/", 2)
         resource = next(name for name, spec in RESOURCES.items() if spec.path == rest)
         return self._list(request, RESOURCES[resource].key, self.rows.get((sid, resource), []))
+
+    def _video(self, request: httpx.Request) -> httpx.Response:
+        """Whose rooms they are, the user name alone says."""
+        user, _, password = base64.b64decode(request.headers["authorization"].split()[1]).decode().partition(":")
+        if password != PASSWORD or user not in [a["sid"] for a in self.accounts]:
+            return httpx.Response(401, json={"code": 20003})
+        if request.url.path == "/v1/Rooms":
+            asked = request.url.params
+            since, until = asked["DateCreatedAfter"], asked["DateCreatedBefore"]
+            rows = [r for r in self.rows.get((user, "rooms"), []) if since <= r["date_created"][:10] < until]
+            return self._meta_list(request, "rooms", [r for r in rows if r["status"] == asked["Status"]])
+        found = re.fullmatch("/v1/Rooms/(RM[0-9a-f]{32})/Participants", request.url.path)
+        if not found or (user, found[1]) not in self.rows:
+            return httpx.Response(404, json={"code": 20404})
+        return self._meta_list(request, "participants", self.rows[user, found[1]])
+
+    def _meta_list(self, request: httpx.Request, key: str, rows: list) -> httpx.Response:
+        """The newer envelope: an object of absolute URLs."""
+        found = self._list(request, key, rows).json()
+        here = f"{request.url.scheme}://{request.headers['host']}"
+        following = found["next_page_uri"] and here + found["next_page_uri"]
+        meta = {
+            "page": found["page"], "page_size": int(request.url.params["PageSize"]), "url": here + request.url.raw_path.decode(),
+            "first_page_url": here + request.url.path, "previous_page_url": None, "next_page_url": following, "key": key,
+        }  # fmt: skip
+        return httpx.Response(200, json={key: found[key], "meta": meta})
 
     @staticmethod
     def _list(request: httpx.Request, key: str, rows: list) -> httpx.Response:
@@ -138,7 +206,8 @@ def source(fake: Callable, **settings: object) -> Twilio:
 
 
 def read(resource: str, rows: list | bytes, asked: str = MAIN) -> pl.DataFrame:
-    return source(Fake()).read([page(resource, rows, asked)], DAY).events
+    rooms = [page("rooms", [room(account_sid=asked)], asked)] if resource == "video" else []
+    return source(Fake()).read([page(resource, rows, asked), *rooms], DAY).events
 
 
 def one(resource: str, row: object) -> dict:

@@ -16,7 +16,23 @@ from typing import NamedTuple
 import httpx
 import polars as pl
 import pytest
-from sources_fake import CHILD, DAY, MAIN, PASSWORD, SAMPLES, Fake, account, call, message, number, recording, usage
+from sources_fake import (
+    BEFORE,
+    CHILD,
+    DAY,
+    MAIN,
+    PASSWORD,
+    SAMPLES,
+    Fake,
+    account,
+    call,
+    iso,
+    message,
+    number,
+    recording,
+    session,
+    usage,
+)
 
 from etl import sources
 from etl.schemas import DATASETS
@@ -43,6 +59,7 @@ class Case(NamedTuple):
     context: Context
     broken: Callable[[], object]
     accounts: set[str]
+    kinds: set[str]
 
 
 @contextmanager
@@ -81,18 +98,24 @@ def twilio(tmp_path, monkeypatch) -> Iterator[Case]:
     for sid in (MAIN, CHILD):
         offset = 100 if sid == CHILD else 0
         fake.put("messages", [message(offset + i) for i in range(5)], sid).put("calls", [call(offset + 1)], sid)
-        fake.put("recordings", [recording(offset + 1)], sid).put("numbers", [number(offset + 1)], sid).put("usage", [usage()], sid)
+        fake.put("recordings", [recording(offset + 1)], sid).put("numbers", [number(offset + 1)], sid).put(
+            "usage", [usage()], sid
+        )
+        fake.meet({offset + n: [session(offset + 10 * n + i) for i in range(n)] for n in range(4)}, sid)
+        yesterday = [session(offset + 91, start_time=iso(day=BEFORE)), session(offset + 92, start_time=iso("00:00:00"))]
+        fake.meet({offset + 9: yesterday}, sid, date_created=iso(day=BEFORE))
     with served(fake) as url:
         context = Context(resolve=lambda _: Connection(login=MAIN, password=PASSWORD))
         given = {"connection": "c", "base_url": url, "page_size": 2, "attempts": 1}
-        yield Case(given, context, lambda: fake.faults.append(lambda r: httpx.Response(500, json={})), {MAIN, CHILD})
+        broken = lambda: fake.faults.append(lambda r: httpx.Response(500, json={}))  # noqa: E731
+        yield Case(given, context, broken, {MAIN, CHILD}, {"message", "call", "video", "recording", "number"})
 
 
 @contextmanager
 def files(tmp_path, monkeypatch) -> Iterator[Case]:
     path = tmp_path / "2026-11-20.csv"
     path.write_bytes((SAMPLES / "console_sms_log.csv").read_bytes())
-    yield Case({"store": {"url": str(tmp_path)}, "pattern": "{date}.csv"}, Context(), path.unlink, {MAIN})
+    yield Case({"store": {"url": str(tmp_path)}, "pattern": "{date}.csv"}, Context(), path.unlink, {MAIN}, {"message"})
 
 
 @contextmanager
@@ -109,7 +132,7 @@ def documented(tmp_path, monkeypatch) -> Iterator[Case]:
 
     with served(answer) as url:
         context = Context(resolve=lambda _: Connection(login="acme-1", password=PASSWORD))
-        yield Case({"connection": "c", "base_url": url}, context, lambda: broken.append(1), {"acme-1"})
+        yield Case({"connection": "c", "base_url": url}, context, lambda: broken.append(1), {"acme-1"}, {"message"})
     importlib.sys.modules.pop("etl.sources.acme", None)
 
 
@@ -202,6 +225,7 @@ def test_every_record_ends_once_and_accepted_ones_are_of_the_day(case):
     assert accepted["reason"].null_count() == accepted.height
     assert result.events.filter(pl.col("outcome") != "accepted")["reason"].null_count() == 0
     assert set(accepted["provider_account"]) == found.accounts
+    assert set(accepted["kind"]) == found.kinds
 
 
 def test_the_order_of_pages_does_not_matter(case):
@@ -236,7 +260,10 @@ def test_the_example_in_the_documentation_quarantines_what_it_should(tmp_path, m
         "a1": ("accepted", None), "a2": ("accepted", None), "a3": ("excluded", "other_day"),
         "a4": ("quarantined", "unknown_status"), "a5": ("quarantined", "bad_price"), "a6": ("quarantined", "message_has_parties"),
     }  # fmt: skip
-    assert sorted(result.events.filter(pl.col("record_id").str.contains(":"))["reason"]) == ["missing_id", "not_an_object"]
+    assert sorted(result.events.filter(pl.col("record_id").str.contains(":"))["reason"]) == [
+        "missing_id",
+        "not_an_object",
+    ]
     assert result.duplicates == 1
 
 
@@ -245,6 +272,8 @@ def test_the_documentation_knows_every_reason_and_status():
 
     text = DOCUMENT.read_text()
     for resource, spec in _records.RESOURCES.items():
-        reasons = _records._problems(spec, resource) if spec.kind else {}
+        reasons = (
+            _records._problems(spec, resource, datetime.combine(DAY, datetime.min.time(), UTC)) if spec.kind else {}
+        )
         for word in [*reasons, *spec.statuses, *(code for _, code in spec.excluded)]:
             assert word in text, word

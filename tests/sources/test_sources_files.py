@@ -17,7 +17,11 @@ from etl.sources import Context, SourceError, files, open_source
 from etl.sources.normalise import normalise
 
 HEADER = "From,To,Body,Status,SentDate,ApiVersion,NumSegments,ErrorCode,AccountSid,Sid,Direction,Price,PriceUnit"
-ROW = "+15005550006,+15017122661,{body},delivered,2026-11-20T10:00:00Z,2010-04-01,1,0," + MAIN + ",{sid},outbound-api,-0.00790,USD"
+ROW = (
+    "+15005550006,+15017122661,{body},delivered,2026-11-20T10:00:00Z,2010-04-01,1,0,"
+    + MAIN
+    + ",{sid},outbound-api,-0.00790,USD"
+)
 
 
 def line(n: int = 1, body: str = "hi") -> str:
@@ -66,8 +70,26 @@ def test_a_price_without_a_currency_is_not_guessed():
 
 def test_columns_are_found_by_name_in_any_order_and_spelling(tmp_path):
     rows = list(csv.DictReader(io.StringIO((SAMPLES / "console_sms_log.csv").read_text(encoding="utf-8"))))
-    order = ["Body", "Status", "SentDate", "ApiVersion", "NumSegments", "AccountSid", "Sid", "Direction", "From", "To", "Price", "PriceUnit"]
-    spelt = {"SentDate": "Sent Date", "NumSegments": "num_segments", "AccountSid": "ACCOUNT SID", "PriceUnit": "price-unit"}
+    order = [
+        "Body",
+        "Status",
+        "SentDate",
+        "ApiVersion",
+        "NumSegments",
+        "AccountSid",
+        "Sid",
+        "Direction",
+        "From",
+        "To",
+        "Price",
+        "PriceUnit",
+    ]
+    spelt = {
+        "SentDate": "Sent Date",
+        "NumSegments": "num_segments",
+        "AccountSid": "ACCOUNT SID",
+        "PriceUnit": "price-unit",
+    }
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
     table.writerow([spelt.get(c, c) for c in order] + ["Something new"])
@@ -78,8 +100,17 @@ def test_columns_are_found_by_name_in_any_order_and_spelling(tmp_path):
 
 
 def test_headers_of_ones_own_can_be_named(tmp_path):
-    (tmp_path / "a.csv").write_text("id,Absender,An,Zustand,Richtung,Zeit\nX1,+1,+2,sent,outbound-api,2026-11-20T10:00:00Z\n")
-    names = {"sid": "id", "from": "Absender", "to": "An", "status": "Zustand", "direction": "Richtung", "date_sent": "Zeit"}
+    (tmp_path / "a.csv").write_text(
+        "id,Absender,An,Zustand,Richtung,Zeit\nX1,+1,+2,sent,outbound-api,2026-11-20T10:00:00Z\n"
+    )
+    names = {
+        "sid": "id",
+        "from": "Absender",
+        "to": "An",
+        "status": "Zustand",
+        "direction": "Richtung",
+        "date_sent": "Zeit",
+    }
     found = events(drop(tmp_path, columns=names, provider_account=MAIN))
     row = found.row(0, named=True)
     assert (row["record_id"], row["outcome"], row["provider_account"]) == ("X1", "accepted", MAIN)
@@ -171,7 +202,9 @@ def test_quotes_commas_and_line_ends_inside_a_text(tmp_path):
     assert found["outcome"].to_list() == ["accepted", "accepted"]
 
 
-@pytest.mark.parametrize("bad", [line(2, '"never closed'), line(2, '"stray" quote'), line(2, '"a') + "\n" + line(3, 'b",x')])
+@pytest.mark.parametrize(
+    "bad", [line(2, '"never closed'), line(2, '"stray" quote'), line(2, '"a') + "\n" + line(3, 'b",x')]
+)
 def test_a_quote_that_swallows_rows_fails_the_file(bad, tmp_path):
     text = "\n".join([HEADER, line(1), bad, line(4), line(5)])
     with pytest.raises(SourceError, match=r"drop: log.csv, before line \d+: a quote is not closed"):
@@ -179,7 +212,15 @@ def test_a_quote_that_swallows_rows_fails_the_file(bad, tmp_path):
 
 
 def test_a_bad_json_line_is_one_quarantined_row(tmp_path):
-    rows = [json.dumps(message(1)), '{"sid": "SM', "[1]", "", json.dumps(message(2)), "{} {}", json.dumps(message(3)) + "\r"]
+    rows = [
+        json.dumps(message(1)),
+        '{"sid": "SM',
+        "[1]",
+        "",
+        json.dumps(message(2)),
+        "{} {}",
+        json.dumps(message(3)) + "\r",
+    ]
     found = events(write(tmp_path, "\ufeff" + "\n".join(rows), "log.jsonl"))
     assert found["reason"].to_list() == [None, "bad_line", "not_an_object", None, "bad_line", None]
     assert found["raw_index"].to_list() == [0, 1, 2, 4, 5, 6]

@@ -51,9 +51,12 @@ def events(draw) -> dict:
     outcome = draw(st.sampled_from(["accepted"] * 4 + ["excluded", "quarantined"]))
     hours = draw(st.sampled_from([None, 1, 1, 2, 3]))
     cost = draw(st.sampled_from([None, Decimal("0.0079"), Decimal("0.01")]))
+    kind = draw(st.sampled_from(["message"] * 4 + ["call", "video", "recording"]))
+    if kind in ("video", "recording"):
+        return held(draw, kind, outcome, hours)
     return event(
         draw(st.sampled_from(["SM1", "SM2", "SM3", "0123456789abcdef:4"])),
-        kind=draw(st.sampled_from(["message", "message", "call"])),
+        kind=kind,
         outcome=outcome,
         reason=None if outcome == "accepted" else draw(st.sampled_from(["bad_price", "other_day"])),
         status=draw(st.sampled_from(["delivered", "failed"])),
@@ -70,6 +73,23 @@ def events(draw) -> dict:
         raw_sha256=draw(st.sampled_from(["0" * 64, "1" * 64])),
         raw_index=draw(st.integers(0, 3)),
     )
+
+
+def held(draw, kind: str, outcome: str, hours: int | None) -> dict:
+    """A session in a room, or a recording that may have been deleted: no text, no parties, a session no price either."""
+    nothing = dict.fromkeys(
+        ["direction", "body", "encoding", "segments_reported", "segments_computed", "segments", "segments_source",
+         "media_count", "to_number", "provider_cost", "provider_currency"]
+    )  # fmt: skip
+    changes = {
+        "kind": kind, "type": "video" if kind == "video" else None, "outcome": outcome, "parent_id": "RM1",
+        "reason": None if outcome == "accepted" else draw(st.sampled_from(["bad_duration", "other_day"])),
+        "status": draw(st.sampled_from(["disconnected", "deleted"])), "updated_at": hours and later(hours),
+        "from_number": draw(st.sampled_from(["ann", None])) if kind == "video" else None,
+        "occurred_at": draw(st.sampled_from([NOON] * 5 + [None])), "ended_at": draw(st.sampled_from([None, later(1)])),
+        "answered_seconds": draw(st.sampled_from([0, 61])), "raw_index": draw(st.integers(0, 3)),
+    }  # fmt: skip
+    return event(draw(st.sampled_from(["PA1", "PA2", "0123456789abcdef:4"])), **nothing | changes)
 
 
 nights = st.lists(st.lists(events(), max_size=6), min_size=1, max_size=4)
@@ -93,7 +113,9 @@ def test_the_order_of_records_does_not_matter(rows, before, random):
     held = normalise(frame(*before)).events
     straight = normalise(frame(*rows), held)
     random.shuffle(rows)
-    shuffled = normalise(frame(*rows), held.sample(fraction=1, shuffle=True, seed=random.randrange(99)) if held.height else held)
+    shuffled = normalise(
+        frame(*rows), held.sample(fraction=1, shuffle=True, seed=random.randrange(99)) if held.height else held
+    )
     assert straight.events.equals(shuffled.events)
     assert straight.duplicates == shuffled.duplicates
 
@@ -165,7 +187,9 @@ def test_rules_of_the_contract_quarantine_by_their_name():
         event("SM5", provider_account=""),
         event("SM6", direction=None, to_number=None),
         event("CA1", kind="call", type="voice", answered_seconds=None, segments=None),
-        event("CA2", kind="call", type="voice", answered_seconds=5, ended_at=NOON - timedelta(seconds=1), segments=None),
+        event(
+            "CA2", kind="call", type="voice", answered_seconds=5, ended_at=NOON - timedelta(seconds=1), segments=None
+        ),
         event("SM7", outcome="excluded", reason="in_progress", from_number=None),
         event("SM8", status="failed", segments=None, segments_reported=None, segments_source=None),
     ]
@@ -193,7 +217,13 @@ def test_of_equally_new_answers_the_later_reading_counts():
 @pytest.mark.parametrize("body", ["", None])
 def test_a_redacted_text_keeps_what_was_counted(reported, body):
     source_of = "computed" if reported is None else "reported"
-    before = event(segments_reported=reported, segments_computed=2, segments=reported or 2, segments_source=source_of, body="x" * 170)
+    before = event(
+        segments_reported=reported,
+        segments_computed=2,
+        segments=reported or 2,
+        segments_source=source_of,
+        body="x" * 170,
+    )
     after = event(
         updated_at=later(1), body=body, encoding=None, segments_computed=None, segments_reported=reported, segments=reported,
         segments_source=None if reported is None else "reported",
@@ -202,14 +232,21 @@ def test_a_redacted_text_keeps_what_was_counted(reported, body):
     twice = normalise(frame(after), once).events
     row = twice.row(0, named=True)
     assert once.equals(twice)
-    assert (row["outcome"], row["encoding"], row["segments_computed"], row["segments"]) == ("accepted", "GSM-7", 2, reported or 2)
+    assert (row["outcome"], row["encoding"], row["segments_computed"], row["segments"]) == (
+        "accepted",
+        "GSM-7",
+        2,
+        reported or 2,
+    )
     assert not row["body"]
 
 
 def test_a_record_that_left_the_day_is_excluded_not_billed_twice():
     """V19: the provider moved it; the neighbour's reading accepts it."""
     held = normalise(read("messages", [message()])).events
-    moved = read("messages", [message(date_sent=stamp("00:00:01", DAY + timedelta(days=1)), date_updated=stamp("23:00:00"))])
+    moved = read(
+        "messages", [message(date_sent=stamp("00:00:01", DAY + timedelta(days=1)), date_updated=stamp("23:00:00"))]
+    )
     found = normalise(moved, held).events.row(0, named=True)
     assert (found["outcome"], found["reason"], found["vanished"]) == ("excluded", "other_day", False)
 
@@ -230,7 +267,16 @@ def test_four_nights_of_one_message():
     for line in lines:
         held = normalise(read("messages", [json.loads(line)["message"]]), held).events
         row = held.row(0, named=True)
-        story.append((row["outcome"], row["reason"], row["status"], row["provider_cost"], row["segments"], row["segments_computed"]))
+        story.append(
+            (
+                row["outcome"],
+                row["reason"],
+                row["status"],
+                row["provider_cost"],
+                row["segments"],
+                row["segments_computed"],
+            )
+        )
     price = Decimal("0.0079")
     assert story == [
         ("excluded", "in_progress", "accepted", None, 1, 1), ("accepted", None, "sent", None, 1, 1),

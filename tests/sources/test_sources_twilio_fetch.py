@@ -29,6 +29,7 @@ from sources_fake import (
     message,
     number,
     recording,
+    session,
     source,
     stamp,
     usage,
@@ -38,12 +39,17 @@ from etl.settings import ConfigurationError, Connection
 from etl.sources import Context, SourceError, _http
 from etl.sources.twilio import Settings, Twilio
 
-LISTS = ("messages", "calls", "recordings", "numbers", "usage")
+LISTS = ("messages", "calls", "recordings", "rooms", "video", "numbers", "usage")
 
 
 def full(fake: Fake, sid: str = MAIN) -> Fake:
     fake.put("messages", [message(i) for i in range(5)], sid).put("calls", [call(i) for i in range(3)], sid)
-    return fake.put("recordings", [recording()], sid).put("numbers", [number()], sid).put("usage", [usage(), usage("mms")], sid)
+    fake.meet({1: [session(1), session(2)]}, sid)
+    return (
+        fake.put("recordings", [recording()], sid)
+        .put("numbers", [number()], sid)
+        .put("usage", [usage(), usage("mms")], sid)
+    )
 
 
 def pull(fake, **settings) -> list:
@@ -54,7 +60,9 @@ def on_messages(page: int | None, answer):
     """A fault for one page of the messages list; ``answer`` is a Response, an exception, or a function of the request."""
 
     def fault(request):
-        if "/Messages.json" not in request.url.path or (page is not None and f"&Page={page}" not in f"&{request.url.query.decode()}"):
+        if "/Messages.json" not in request.url.path or (
+            page is not None and f"&Page={page}" not in f"&{request.url.query.decode()}"
+        ):
             return None
         found = answer(request) if callable(answer) and not isinstance(answer, type) else answer
         if isinstance(found, Exception):
@@ -85,18 +93,22 @@ def test_every_list_of_every_account_is_read_whole(fake):
     per_list = {}
     for p in pages:
         per_list.setdefault((p.provider_account, p.resource), []).append(p.number)
-    assert set(per_list) == {(a["sid"], r) for a in fake.accounts for r in LISTS}
+    assert set(per_list) == {(a["sid"], r) for a in fake.accounts[:2] for r in LISTS} | {
+        (fake.accounts[2]["sid"], r) for r in LISTS if r != "video"
+    }
     assert all(numbers == list(range(len(numbers))) for numbers in per_list.values())
     assert per_list[MAIN, "messages"] == [0, 1, 2]
     found = source(fake).read(pages, DAY)
-    assert found.events.height == 2 * (5 + 3 + 1 + 1)
+    assert found.events.height == 2 * (5 + 3 + 1 + 2 + 1)
     assert set(found.events["outcome"]) == {"accepted"}
     assert found.ledger.height == 4
 
 
 def test_days_are_asked_in_whole_dates(fake):
     pull(fake)
-    asked = {r.url.path.split("/")[-1]: {k: v[0] for k, v in parse_qs(r.url.query.decode()).items()} for r in fake.requests}
+    asked = {
+        r.url.path.split("/")[-1]: {k: v[0] for k, v in parse_qs(r.url.query.decode()).items()} for r in fake.requests
+    }
     window = lambda name: {f"{name}>": "2026-11-20", f"{name}<": "2026-11-21", "PageSize": "2"}  # noqa: E731
     assert asked["Messages.json"] == window("DateSent")
     assert asked["Calls.json"] == window("StartTime")
@@ -159,7 +171,9 @@ PASSING = {
     "error-200": lambda r: httpx.Response(200, json={"code": 20500, "message": "oops"}),
     "no-next-key": lambda r: httpx.Response(200, json={"messages": []}),
     "null-list": lambda r: httpx.Response(200, json={"messages": None, "next_page_uri": None}),
-    "bad-gzip": lambda r: httpx.Response(200, stream=httpx.ByteStream(b"not gzip"), headers={"content-encoding": "gzip"}),
+    "bad-gzip": lambda r: httpx.Response(
+        200, stream=httpx.ByteStream(b"not gzip"), headers={"content-encoding": "gzip"}
+    ),
     "401-once": lambda r: error(401),
 }
 
@@ -279,7 +293,7 @@ def test_credentials_revoked_in_the_middle_stop_everything(fake, pauses):
 def test_a_next_page_elsewhere_is_never_followed(uri, fake, pauses):
     answer = {"messages": [message()], "page": 0, "next_page_uri": uri.replace("@", MAIN) if "u:p@" not in uri else uri}
     fake.faults = [on_messages(None, lambda r: httpx.Response(200, json=answer))]
-    with pytest.raises(SourceError, match=f"messages of {MAIN} for 2026-11-20, page 0: its next_page_uri"):
+    with pytest.raises(SourceError, match=f"messages of {MAIN} for 2026-11-20, page 0: its next page"):
         pull(fake, resources=["messages"])
     assert len(fake.requests) == 2
 
@@ -316,17 +330,23 @@ def test_a_service_under_a_path_works(fake):
 
 def repeat(request):
     """The same page for ever, as an example server gives it."""
-    return httpx.Response(200, json={"messages": [message()], "page": 0, "next_page_uri": f"{request.url.path}?Page=1&PageToken=x"})
+    return httpx.Response(
+        200, json={"messages": [message()], "page": 0, "next_page_uri": f"{request.url.path}?Page=1&PageToken=x"}
+    )
 
 
 def same_ids(request):
     n = int(parse_qs(request.url.query.decode()).get("Page", ["0"])[0])
     rows = [message(1, body=str(n)), message(2)]
-    return httpx.Response(200, json={"messages": rows, "page": n, "next_page_uri": f"{request.url.path}?Page={n + 1}&PageSize=2"})
+    return httpx.Response(
+        200, json={"messages": rows, "page": n, "next_page_uri": f"{request.url.path}?Page={n + 1}&PageSize=2"}
+    )
 
 
 def itself(request):
-    return httpx.Response(200, json={"messages": [message()], "page": 0, "next_page_uri": request.url.raw_path.decode()})
+    return httpx.Response(
+        200, json={"messages": [message()], "page": 0, "next_page_uri": request.url.raw_path.decode()}
+    )
 
 
 @pytest.mark.parametrize("answer", [repeat, same_ids, itself])
@@ -376,7 +396,11 @@ def test_an_ignored_filter_stops_at_the_first_page(fake, pauses):
 def test_a_page_too_large_is_not_read(fake, pauses, monkeypatch):
     monkeypatch.setattr(_http, "MAX_PAGE_BYTES", 1 << 20)
     bomb = __import__("gzip").compress(b"\0" * (64 << 20))
-    fake.faults = [on_messages(None, lambda r: httpx.Response(200, stream=httpx.ByteStream(bomb), headers={"content-encoding": "gzip"}))]
+    fake.faults = [
+        on_messages(
+            None, lambda r: httpx.Response(200, stream=httpx.ByteStream(bomb), headers={"content-encoding": "gzip"})
+        )
+    ]
     began = time.monotonic()
     with pytest.raises(SourceError, match="more than 1 MiB"):
         pull(fake, resources=["messages"])
@@ -429,10 +453,14 @@ def test_no_totals_is_an_answer_only_outside_the_accounts_life(changes, refused,
 def test_the_list_of_accounts_is_paged_and_must_be_whole(fake, pauses):
     fake.accounts = [account("AC" + f"{i:032x}") for i in range(5)]
     assert {p.provider_account for p in pull(fake, resources=["numbers"])} == {a["sid"] for a in fake.accounts} | {MAIN}
-    fake.faults = [lambda r: httpx.Response(200, json={"accounts": [], "page": 0, "next_page_uri": "https://attacker.example/"})]
+    fake.faults = [
+        lambda r: httpx.Response(200, json={"accounts": [], "page": 0, "next_page_uri": "https://attacker.example/"})
+    ]
     with pytest.raises(SourceError, match="the list of accounts"):
         pull(fake)
-    fake.faults = [lambda r: httpx.Response(200, json={"accounts": [account("../AC")], "page": 0, "next_page_uri": None})]
+    fake.faults = [
+        lambda r: httpx.Response(200, json={"accounts": [account("../AC")], "page": 0, "next_page_uri": None})
+    ]
     with pytest.raises(SourceError, match="SID is missing or not letters"):
         pull(fake)
 
@@ -498,7 +526,9 @@ def test_no_secret_and_no_text_is_ever_said_or_kept(fake, pauses, caplog):
         except SourceError as failure:
             said.append("".join(traceback.format_exception(failure)))
             assert failure.__cause__ is None, name
-    fake.faults = [on_messages(None, lambda r: httpx.Response(400, json={"code": 20001, "message": f"{BODY} {PASSWORD}"}))]
+    fake.faults = [
+        on_messages(None, lambda r: httpx.Response(400, json={"code": 20001, "message": f"{BODY} {PASSWORD}"}))
+    ]
     with pytest.raises(SourceError) as caught:
         pull(fake)
     fake.faults = []
@@ -574,7 +604,7 @@ def test_a_certificate_nobody_signed_is_refused_at_once(tmp_path, pauses):
     "changes",
     [{"base_url": "http://api.twilio.com"}, {"base_url": "https://u:p@api.twilio.com"}, {"base_url": "ftp://x"}, {"base_url": "api.twilio.com"},
      {"base_url": "https://x?y=1"}, {"concurrency": 0}, {"concurrency": 17}, {"page_size": 1001}, {"timeout_seconds": 0},
-     {"attempts": 0}, {"resources": []}, {"resources": ["videos"]}, {"resources": ["calls", "calls"]}, {"connection": ""}, {"typo": 1}],
+     {"attempts": 0}, {"resources": []}, {"resources": ["rooms"]}, {"video_base_url": "http://video.twilio.com"}, {"video_base_url": ""}, {"resources": ["calls", "calls"]}, {"connection": ""}, {"typo": 1}],
 )  # fmt: skip
 def test_wrong_settings_are_refused_by_name(changes):
     from etl.settings import SourceSettings
@@ -586,7 +616,9 @@ def test_wrong_settings_are_refused_by_name(changes):
     assert "u:p" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8010", "http://localhost:1/", "https://x.example/api/laml/", "http://[::1]:80"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8010", "http://localhost:1/", "https://x.example/api/laml/", "http://[::1]:80"]
+)
 def test_usable_base_urls(url):
     assert Settings(connection="c", base_url=url).base_url == url.rstrip("/")
 

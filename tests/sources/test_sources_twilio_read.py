@@ -22,6 +22,7 @@ from sources_fake import (
     page,
     read,
     recording,
+    session,
     source,
     stamp,
     usage,
@@ -42,7 +43,9 @@ def at(clock: str, day: date = DAY) -> datetime:
 def test_samples_become_the_events_the_provider_bills(sample_pages):
     events, ledger = source(Fake()).read(sample_pages, DAY)
     expected = json.loads((SAMPLES / "EXPECTED_reconciliation_2026-11-20.json").read_text())
-    texts = events.filter((pl.col("kind") == "message") & (pl.col("type") == "sms") & pl.col("provider_cost").is_not_null())
+    texts = events.filter(
+        (pl.col("kind") == "message") & (pl.col("type") == "sms") & pl.col("provider_cost").is_not_null()
+    )
     assert events.filter(pl.col("kind") == "message").height == expected["messages_rows"]
     assert texts.height == expected["sms_billed_messages"]
     assert texts["segments"].sum() == expected["sms_billed_segments"]
@@ -50,7 +53,10 @@ def test_samples_become_the_events_the_provider_bills(sample_pages):
     for direction in ("inbound", "outbound"):
         mine = texts.filter(pl.col("direction") == direction)
         assert {"count": mine.height, "segments": mine["segments"].sum()} == expected[f"sms_{direction}"]
-        assert events.filter((pl.col("type") == "mms") & (pl.col("direction") == direction)).height == expected["mms"][direction]
+        assert (
+            events.filter((pl.col("type") == "mms") & (pl.col("direction") == direction)).height
+            == expected["mms"][direction]
+        )
     recordings = events.filter((pl.col("kind") == "recording") & (pl.col("outcome") == "accepted"))
     assert recordings.height == expected["recordings_billed"]
     assert recordings["provider_cost"].sum() == Decimal(expected["sum_abs_recording_price"])
@@ -94,12 +100,20 @@ def test_a_call_in_full():
 def test_a_call_over_midnight_belongs_to_its_start():
     row = call(start_time=stamp("23:58:30"), end_time=stamp("00:02:31", DAY + timedelta(days=1)), duration="241")
     found = one("calls", row)
-    assert (found["outcome"], found["occurred_at"].date(), found["ended_at"].date()) == ("accepted", DAY, date(2026, 11, 21))
+    assert (found["outcome"], found["occurred_at"].date(), found["ended_at"].date()) == (
+        "accepted",
+        DAY,
+        date(2026, 11, 21),
+    )
 
 
 def test_a_recording_and_a_number():
     found = one("recordings", recording(3, price="0.00500"))
-    assert (found["provider_cost"], found["answered_seconds"], found["parent_id"]) == (Decimal("0.005"), 61, f"CA{3:032x}")
+    assert (found["provider_cost"], found["answered_seconds"], found["parent_id"]) == (
+        Decimal("0.005"),
+        61,
+        f"CA{3:032x}",
+    )
     found = one("numbers", number(4))
     assert (found["record_id"], found["to_number"], found["from_number"]) == (f"PN{4:032x}", "+15005550004", None)
     assert (found["status"], found["occurred_at"]) == ("owned", at("00:00:00"))
@@ -114,7 +128,10 @@ def test_a_number_bought_after_the_day_was_not_owned_on_it():
 # ----------------------------------------------------------------------------------------------------------- statuses
 
 STATUSES = [
-    *[("messages", s, "accepted", None) for s in ["sent", "delivered", "undelivered", "failed", "read", "partially_delivered", "received"]],
+    *[
+        ("messages", s, "accepted", None)
+        for s in ["sent", "delivered", "undelivered", "failed", "read", "partially_delivered", "received"]
+    ],
     *[("messages", s, "excluded", "in_progress") for s in ["accepted", "scheduled", "queued", "sending", "receiving"]],
     ("messages", "canceled", "excluded", "canceled"),
     *[("calls", s, "accepted", None) for s in ["completed", "busy", "failed", "no-answer", "canceled"]],
@@ -122,19 +139,21 @@ STATUSES = [
     *[("recordings", s, "accepted", None) for s in ("completed", "deleted")],
     *[("recordings", s, "excluded", "in_progress") for s in ["in-progress", "paused", "stopped", "processing"]],
     ("recordings", "absent", "excluded", "not_recorded"),
-    *[(r, "teleported", "quarantined", "unknown_status") for r in ("messages", "calls", "recordings")],
+    ("video", "disconnected", "accepted", None),
+    *[("video", s, "excluded", "in_progress") for s in ("connected", "reconnecting")],
+    *[(r, "teleported", "quarantined", "unknown_status") for r in ("messages", "calls", "recordings", "video")],
 ]
 
 
 @pytest.mark.parametrize(("resource", "status", "outcome", "reason"), STATUSES)
 def test_every_status_has_its_outcome(resource, status, outcome, reason):
-    row = {"messages": message, "calls": call, "recordings": recording}[resource](status=status)
+    row = {"messages": message, "calls": call, "recordings": recording, "video": session}[resource](status=status)
     found = one(resource, row)
     assert (found["outcome"], found["reason"], found["status"]) == (outcome, reason, status)
 
 
 def test_every_status_the_provider_documents_is_in_the_table():
-    for resource in ("messages", "calls", "recordings"):
+    for resource in ("messages", "calls", "recordings", "video"):
         assert RESOURCES[resource].statuses == {s for r, s, o, _ in STATUSES if r == resource and o != "quarantined"}
 
 
@@ -243,13 +262,28 @@ QUARANTINED = [
     ("calls", call(end_time="later"), "bad_date"),
     ("calls", call(price="0.01"), "price_sign"),
     ("recordings", recording(duration="-1"), "bad_duration"),
+    ("video", session(duration=-1), "bad_duration"),
+    ("video", session(duration=None), "bad_duration"),
+    ("video", session(duration=604_801), "bad_duration"),
+    ("video", session(start_time=None), "missing_date"),
+    ("video", session(start_time="2026-11-20T10:00:00"), "bad_date"),
+    ("video", session(start_time="2019-11-20T10:00:00Z"), "bad_date"),
+    ("video", session(end_time="later"), "bad_date"),
+    ("video", session(end_time="2026-11-20T09:59:59Z"), "bad_date"),
+    ("video", session(date_updated="soon"), "bad_date"),
+    ("video", session(account_sid=CHILD), "foreign_account"),
+    ("video", session(sid="../x"), "missing_id"),
+    ("video", session(identity={"a": 1}), "bad_field"),
+    ("video", None, "not_an_object"),
     ("numbers", number(phone_number=""), "missing_number"),
     ("numbers", number(date_created="once"), "bad_date"),
     ("messages", message(status="x", price="x", direction="x"), "unknown_status; bad_price; unknown_direction"),
 ]
 
 
-@pytest.mark.parametrize(("resource", "row", "reason"), QUARANTINED, ids=[f"{r}-{c}-{i}" for i, (r, _, c) in enumerate(QUARANTINED)])
+@pytest.mark.parametrize(
+    ("resource", "row", "reason"), QUARANTINED, ids=[f"{r}-{c}-{i}" for i, (r, _, c) in enumerate(QUARANTINED)]
+)
 def test_what_is_wrong_is_quarantined_with_its_reason(resource, row, reason):
     found = one(resource, row)
     assert found["outcome"] == "quarantined"
@@ -368,7 +402,10 @@ def test_the_ledger_keeps_nulls_and_reads_decimals():
 
 
 def test_of_two_totals_of_one_category_the_fresher_counts():
-    older, newer = usage(price="1", as_of="2026-11-21T01:00:00+00:00"), usage(price="2", as_of="2026-11-21T02:00:00+00:00")
+    older, newer = (
+        usage(price="1", as_of="2026-11-21T01:00:00+00:00"),
+        usage(price="2", as_of="2026-11-21T02:00:00+00:00"),
+    )
     assert ledger(newer, older)["cost"].to_list() == ledger(older, newer)["cost"].to_list() == [Decimal(2)]
 
 
@@ -407,7 +444,9 @@ def test_the_fast_and_the_slow_way_agree(sample_pages):
 
 
 def test_a_key_written_twice_means_its_first_value_either_way():
-    raw = envelope("messages", [message(status="@"), message(2)]).replace(b'"status": "@"', b'"status": "sent", "status": "x"')
+    raw = envelope("messages", [message(status="@"), message(2)]).replace(
+        b'"status": "@"', b'"status": "sent", "status": "x"'
+    )
     assert read("messages", raw)["status"].to_list() == ["sent", "delivered"]
     slowly = raw.replace(b"}, {", b"}, null, {", 1)
     assert read("messages", slowly)["status"].to_list() == ["sent", None, "delivered"]
@@ -426,7 +465,9 @@ def test_no_pages_is_an_empty_day():
     assert found.events.columns == DATASETS["events"].columns
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"messages": null}', b'{"messages": {}}', b'{"messages": [{"sid"'])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"{}", b'{"messages": null}', b'{"messages": {}}', b'{"messages": [{"sid"']
+)
 def test_a_damaged_kept_page_is_an_error_never_an_empty_one(body):
     with pytest.raises(SourceError, match="pull the day again"):
         read("messages", body)

@@ -72,6 +72,8 @@ failed,standard,failed_message,,,,,USD,0.0010,,,,,,2026-01-01,,2026-01-01,
 call-out,standard,call,outbound,,,+1,USD,0.0200,60,60,dial,false,,2026-01-01,,2026-01-01,
 call-in,standard,call,inbound,,,+1,USD,0.0120,60,60,dial,false,,2026-01-01,,2026-01-01,
 campaign,standard,campaign_call,outbound,,,+1,USD,0.0220,60,60,dial,false,,2026-01-01,,2026-01-01,
+number,standard,number,,,,,USD,0,,,,,,2026-01-01,,2026-01-01,numbers are free
+yen-number,yen,number,,,,,JPY,0,,,,,,2026-01-01,,2026-01-01,numbers are free
 yen-sms,yen,text,outbound,sms,,+81,JPY,1.25,,,,,,2026-01-01,,2026-01-01,
 yen-call,yen,call,outbound,,,+81,JPY,30,60,60,dial,false,,2026-01-01,,2026-01-01,
 """,

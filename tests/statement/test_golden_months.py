@@ -15,7 +15,11 @@ COLUMNS = ["line", "direction", "type", "registered", "quantity", "unit", "event
 # message; failed message 0.0010. Calls from the moment of dialling, 60/60: out 0.0200, in 0.0120, campaign 0.0220 a
 # minute. Carrier fees out: SMS registered 0.0045, unregistered 0.0120, unlisted sender 0.0045 a segment; MMS 0.0100.
 
+# Numbers are free, and a price of 0 is said, not left out.
+TWO_NUMBERS, ONE_NUMBER = (("number", None, None, None, n, "number", 0, "0", "0.00", 0) for n in (2, 1))
+
 ACME = [
+    TWO_NUMBERS,
     # a1  1 Sep  3 segments × 0.0090 = 0.0270
     # a2 14 Sep  23:59:59, 1 × 0.0090 = 0.0090, the last second of the old price
     # a3 15 Sep  00:00:00, 1 × 0.0095 = 0.0095, the first second of the new one
@@ -43,6 +47,7 @@ ACME = [
 ]
 
 BOLT = [
+    TWO_NUMBERS,
     # b0  0 s → 0      b1  1 s → 60     b2 59 s → 60     b3 60 s → 60     b4 61 s → 120
     # b5  rang 21 s, talked 40 s: 61 s from dialling → 120
     # b6  rang 20 s, nobody answered → 0
@@ -71,6 +76,7 @@ DUNE = [
 ]
 
 KIRI = [
+    ONE_NUMBER,
     # k2  61 s → 120 s = 2 × ¥30 = ¥60
     ("call", "outbound", "voice", None, 120, "second", 1, "60", "60", 0),
     # k1  2 × ¥1.25 = ¥2.50 → ¥3: the yen has no decimals, half up

@@ -1,0 +1,37 @@
+"""The verbs: pull, normalise, rate, roll up, state, close. What the DAGs and the command line call.
+
+Each verb turns the heads of its input partitions into one commit of its output partition, and does nothing when those
+inputs, the code and the settings are the ones its head was computed from. So every verb can be killed and run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+
+from etl.jobs.base import Done, NotReady, Report, code_fingerprint
+from etl.jobs.days import DayVerbs
+from etl.jobs.months import MonthVerbs
+
+__all__ = ["Done", "Jobs", "NotReady", "Report", "code_fingerprint", "held"]
+
+
+class Jobs(DayVerbs, MonthVerbs):
+    """The verbs, bound to one configuration and one run."""
+
+    def run_day(self, day: date, sources: Iterable[str] | None = None) -> Report:
+        """pull → normalise → rate for each source, then roll up. A source that fails stops the day, not the others'."""
+        done: list[Done] = []
+        for source in sources or self.sources:
+            done += [self.pull(day, source), *self.normalise(day, source), self.rate(day, source)]
+        done.append(self.roll_up(day))
+        return Report(tuple(done), tuple(held(done)))
+
+
+def held(done: Iterable[Done]) -> Iterator[str]:
+    """What a day's outcome holds back, as sentences."""
+    for one in done:
+        if one.verb == "rate" and one.counts.get("unrated"):
+            yield f"{one.partition}: {one.counts['unrated']} event(s) without a price"
+        if one.verb == "normalise" and one.counts.get("quarantined"):
+            yield f"{one.partition}: {one.counts['quarantined']} record(s) in quarantine"

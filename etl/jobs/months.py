@@ -1,0 +1,337 @@
+"""The verbs of a month: hold, credit, charge, state, close."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from etl.jobs.base import STALE_TRIES, Base, Done
+from etl.periods import Month
+
+if TYPE_CHECKING:
+    from etl.lake import Partition, Version
+
+
+class MonthVerbs(Base):
+    """Each turns the heads of its inputs into one commit of one month."""
+
+    def hold(self, month: Month) -> Done:
+        """charges → holdings: the recordings stored in the month, carried on from the month before."""
+        import polars as pl
+
+        from etl.rating.monthly import held
+        from etl.schemas import DATASETS
+
+        def gather():
+            charges = self._charges(month)
+            before = self._before("holdings", month, self.hold)
+
+            def compute(_base):
+                columns = ["source", "date", "record_id", "kind", "account_id", "owner_kind", "owner_id", "campaign_id",
+                           "held_until", "quantity"]  # fmt: skip
+                recordings = self._rows("charges", charges).select(columns).filter(pl.col("kind") == "recording")
+                previous = self.lake.read(before, DATASETS["holdings"].columns) if before else None
+                holdings = held(_or_empty("holdings", previous), recordings.collect(), month)
+                return holdings, {"minutes": int(holdings["minutes"].sum())}
+
+            return _hashes(charges) | _hashes({"before": before}), compute
+
+        return self._derive("hold", self._partition("holdings", month), gather)
+
+    def credit(self, month: Month) -> Done:
+        """charges and products → credits: the ledger, carried on from the month before."""
+        import polars as pl
+
+        from etl.credits import ledger
+        from etl.rating.monthly import loaded_until
+        from etl.schemas import DATASETS
+
+        def gather():
+            charges = self._charges(month)
+            before = self._before("credits", month, self.credit)
+
+            def compute(_base):
+                opening = self.lake.read(before, DATASETS["credits"].columns) if before else None
+                terms, bought = self.products.allotments(), self.products.purchases
+                counted = [f["account_id"] for f in (terms, bought, _or_empty("credits", opening))]
+                burning = (pl.col("credits") > 0) & pl.col("account_id").is_in(pl.concat(counted).unique().implode())
+                burns = (
+                    self._rows("charges", charges)
+                    .select("account_id", "record_id", "occurred_at", "credits")
+                    .filter(burning)
+                    .collect()
+                )
+                until = loaded_until(month, [date.fromisoformat(p["date"]) for p in charges])
+                # What was carried into a month is its own even before a day of it is loaded.
+                window = (month.first, max(until, month.first + timedelta(days=1)))
+                moved = ledger(burns, opening, terms, bought, window)
+                overage = moved.filter(pl.col("entry") == "overage")["credits"].sum()
+                return moved, {"overage": int(overage)}
+
+            inputs = _hashes(charges) | _hashes({"before": before}) | {"products": self.products.fingerprint}
+            return inputs, compute
+
+        return self._derive("credit", self._partition("credits", month), gather)
+
+    def charge(self, month: Month) -> Done:
+        """Numbers, holdings, credits, daily and products → monthly: what is charged by the month."""
+        import polars as pl
+
+        from etl.rating import monthly, tiers
+        from etl.schemas import DATASETS
+
+        def gather():
+            charges, listed, rolled = self._charges(month), self._events(month), self._month_days(month)
+            holdings, ledger = (self.lake.head(self._partition(d, month)) for d in ("holdings", "credits"))
+
+            def compute(_base):
+                accounts = monthly.account_terms(self.directory.accounts)
+                until = monthly.loaded_until(month, [date.fromisoformat(p["date"]) for p in rolled])
+                register = self.directory.owned_numbers(month.first, until)
+                owned = monthly.number_days(self._listed_numbers(listed, charges), register)
+                daily = self._daily(rolled)
+                calls = self._covered_calls(charges, tiers.needs_calls(self.card))
+                credits_ = _or_empty("credits", self.lake.read(ledger, DATASETS["credits"].columns) if ledger else None)
+                stored = _or_empty(
+                    "holdings", self.lake.read(holdings, DATASETS["holdings"].columns) if holdings else None
+                )
+                due = pl.col("date") < until
+                parts = [
+                    monthly.numbers(owned, self.card, accounts, month, until, self.settings.number_billing),
+                    monthly.storage(stored, self.card, accounts, month),
+                    monthly.overage(credits_, self.card, accounts),
+                    monthly.tiered(tiers.adjustments(daily, self.card, month, calls), month),
+                    monthly.adjusted(self.products.adjustments_of(month)),
+                    monthly.products(
+                        self.products.fees(month).filter(due),
+                        self.products.packs(month),
+                        credits_,
+                        self.products.allotments(),
+                    ),
+                ]
+                rows = monthly.monthly(parts, accounts, self.settings.currency)
+                return rows, {"unrated": int(rows["unrated"].is_not_null().sum())}
+
+            inputs = _hashes({**charges, **listed, **rolled, "holdings": holdings, "credits": ledger}) | {
+                "directory": self.directory.fingerprint,
+                "products": self.products.fingerprint,
+                "rates": self.card.fingerprint,
+            }
+            return inputs, compute
+
+        return self._derive("charge", self._partition("monthly", month), gather)
+
+    def state(self, month: Month) -> Done:
+        """daily and monthly → the month's statement lines, all accounts. Brings what is charged by the month up to date."""
+        for verb in (self.hold, self.credit, self.charge):
+            verb(month)
+
+        def gather():
+            rolled, charged = self._month_days(month), self.lake.head(self._partition("monthly", month))
+
+            def compute(_base):
+                stated = self._lines(month, rolled, charged)
+                return stated, {"unrated": int(stated.filter(stated["section"] == "usage")["unrated"].sum())}
+
+            inputs = _hashes({**rolled, "monthly": charged}) | {
+                "directory": self.directory.fingerprint,
+                "taxes": self.taxes.fingerprint,
+            }
+            return inputs, compute
+
+        done = self._derive("state", self._partition("statement", month), gather)
+        self.__dict__.pop("statements", None)  # what was read before is no longer the newest
+        return done
+
+    def close(self, month: Month, accounts: Iterable[str] | None = None, *, on: date | None = None) -> list:
+        """Close the month for each account that may close; the others say why not. ``on`` is the day it is done."""
+        import polars as pl
+
+        from etl import statement
+
+        self._carry_on(month)
+        head, stated, rolled, by_month = self._stated(month)
+        lacking = statement.missing_days(self.lake, rolled, month, self.settings.sources, self.settings.start)
+        lacking += [s for s in self._stale_days(rolled) if not any(s[:10] == named[:10] for named in lacking)]
+        already = statement.closings(self.lake, month)
+        earliest = month.end + timedelta(days=self.settings.close_after_days)
+        results = []
+        for account_id in accounts or [a.account_id for a in self.directory.of_month(month)]:
+            account = self.directory.account(account_id)
+            if account_id in already:
+                later = statement.later(self.lake, already[account_id], stated)
+                results.append(statement.Closing(account_id, month, already[account_id]["revision"], later=later))
+                continue
+            reasons = statement.holds(account_id, month, stated, lacking, earliest, on or self._today())
+            if reasons:
+                results.append(statement.Closing(account_id, month, 0, reasons))
+                continue
+            mine = (pl.col("account_id") == account_id) & (pl.col("section") == "total")
+            total: Decimal = stated.filter(mine)["amount"].item()
+            at = self.clock().astimezone(UTC).isoformat(timespec="seconds")
+            results.append(
+                statement.close(self.lake, account, month, head, rolled, by_month, total=total, closed_at=at)
+            )
+        self.__dict__.pop("statements", None)
+        return results
+
+    # -------------------------------------------------------------------------------------------- inside
+
+    def _carry_on(self, month: Month) -> None:
+        """Bring every earlier month's holdings and ledger up to date: a day loaded again long ago moves them all."""
+        earlier = Month.of(self.settings.start)
+        while earlier < month:
+            self.hold(earlier)
+            self.credit(earlier)
+            earlier += 1
+
+    def _before(self, dataset: str, month: Month, verb: Callable[[Month], Done]) -> Version | None:
+        """The head of the month before, made now if it is not there yet; None in the first month."""
+        if month <= Month.of(self.settings.start):
+            return None
+        return self.lake.head(self._partition(dataset, month - 1)) or (
+            verb(month - 1) and self.lake.head(self._partition(dataset, month - 1))
+        )
+
+    def _partition(self, dataset: str, month: Month) -> Partition:
+        from etl.lake import Partition
+
+        return Partition.of(dataset, month=str(month))
+
+    def _charges(self, month: Month) -> dict:
+        return self.lake.heads("charges", date=(month.first, month.days[-1]))
+
+    def _events(self, month: Month) -> dict:
+        return self.lake.heads("events", date=(month.first, month.days[-1]))
+
+    def _rows(self, dataset: str, heads: Mapping):
+        """The rows of these partitions with their date and source, lazily."""
+        import polars as pl
+
+        from etl.schemas import DATASETS
+
+        if heads:
+            return self.lake.scan(list(heads.values()))
+        return DATASETS[dataset].empty().lazy().with_columns(date=pl.lit(None, pl.Date), source=pl.lit(None, pl.String))
+
+    def _listed_numbers(self, events: Mapping, charges: Mapping):
+        """What the provider listed as owned, day by day, with the owners the day's charges name."""
+        import polars as pl
+
+        key = ["date", "source", "record_id"]
+        of_numbers = (pl.col("kind") == "number", pl.col("outcome") == "accepted")
+        listed = self._rows("events", events).filter(*of_numbers).select(*key, number_e164="to_number")
+        owners = self._rows("charges", charges).filter(of_numbers[0])
+        return (
+            owners.select(*key, "account_id", "owner_kind", "owner_id", "campaign_id")
+            .join(listed, on=key)
+            .drop(key[1:])
+        ).collect()
+
+    def _covered_calls(self, charges: Mapping, rate_ids: list[str]):
+        """The calls a ladder may give their connection fee back for; None when there is no such ladder."""
+        import polars as pl
+
+        if not rate_ids:
+            return None
+        fees = self.card.prices.select("rate_id", "connection_fee").lazy()
+        columns = ["account_id", "rate_id", "occurred_at", "record_id", "quantity"]
+        calls = self._rows("charges", charges).select(columns).filter(pl.col("rate_id").is_in(rate_ids))
+        return calls.join(fees, on="rate_id", how="left").collect()
+
+    def _lines(self, month: Month, rolled: Mapping, charged: Version | None):
+        from etl.schemas import DATASETS
+        from etl.statement import lines
+
+        by_month = _or_empty("monthly", self.lake.read(charged, DATASETS["monthly"].columns) if charged else None)
+        accounts = self.directory.of_month(month)
+        return lines(self._daily(rolled), by_month, accounts, self.taxes, self.settings.tax_rounding)
+
+    def _stated(self, month: Month):
+        """(statement version, its rows, the daily versions and the monthly ones it says the same as): what closing pins
+        must belong together, so a roll-up that came in between is stated again."""
+        from etl.lake import Stale
+        from etl.schemas import DATASETS
+
+        for _ in range(STALE_TRIES):
+            self.state(month)
+            head, charged, ledger = (
+                self.lake.head(self._partition(d, month)) for d in ("statement", "monthly", "credits")
+            )
+            stated = self.lake.read(head, DATASETS["statement"].columns)
+            rolled = self._month_days(month)
+            if self._lines(month, rolled, charged).equals(stated):
+                return head, stated, rolled, (charged, ledger)
+        raise Stale(f"{month} was rolled up again {STALE_TRIES} times while it was closing: is another run on?")
+
+    def _stale_days(self, rolled: Mapping) -> list[str]:
+        """Roll-ups that do not hold the newest charges, as sentences: a run died between rating and rolling up."""
+        from etl.rollup import daily
+        from etl.schemas import DATASETS
+
+        if not rolled:
+            return []
+        dates = sorted(p["date"] for p in rolled)
+        every = self.lake.heads("charges", date=(dates[0], dates[-1]))
+        stale = []
+        for partition, version in rolled.items():
+            charges = {p: v for p, v in every.items() if p["date"] == partition["date"]}
+            if {f"charges/{p['source']}": v.sha256 for p, v in charges.items()} == version.inputs:
+                continue
+            # Other inputs may still mean the same figures.
+            newest = daily(self.lake.scan(list(charges.values())).drop("date", "source").collect())
+            if not newest.equals(self.lake.read(version, DATASETS["daily"].columns)):
+                stale.append(
+                    f"{partition['date']} was rated again since: python -m etl rate --date {partition['date']}"
+                )
+        return stale
+
+    def loose_ends(self, month: Month) -> list[str]:
+        """What the month holds that no account pays for, as sentences: records in quarantine and usage of no account."""
+        import polars as pl
+
+        from etl.schemas import SECOND_LINES
+
+        window = (month.first, month.days[-1])
+        quarantined = sum(int(v.sums.get("quarantined", 0)) for v in self.lake.heads("events", date=window).values())
+        daily = self._daily(self._month_days(month))
+        billed = pl.col("account_id").is_in([a.account_id for a in self.directory.of_month(month)])
+        second = pl.col("line").is_in(SECOND_LINES)
+        strays = daily.filter(~billed & ~second)["events"].sum()
+        ends = []
+        if quarantined:
+            ends.append(f"{month}: {quarantined} record(s) in quarantine: see docs/sources.md for each reason's remedy")
+        if strays:
+            ends.append(
+                f"{month}: {strays} record(s) of no account of that month: complete accounts.csv, then etl rate"
+            )
+        return ends
+
+    def has_days(self, month: Month) -> bool:
+        """Whether any day of the month is rolled up."""
+        return bool(self._month_days(month))
+
+    def _daily(self, rolled: Mapping):
+        """The rows of these daily partitions, with their date."""
+        import polars as pl
+
+        from etl.schemas import DATASETS
+
+        rows = self._rows("daily", rolled).select(*DATASETS["daily"].columns, "date").collect()
+        return rows.with_columns(pl.col("date").cast(pl.Date))
+
+    def _month_days(self, month: Month) -> dict:
+        return self.lake.heads("daily", date=(month.first, month.days[-1]))
+
+
+def _hashes(heads: Mapping[object, Version | None]) -> dict[str, str]:
+    """What each input held, by its path."""
+    return {str(name): version.sha256 for name, version in heads.items() if version is not None}
+
+
+def _or_empty(dataset: str, frame):
+    from etl.schemas import DATASETS
+
+    return DATASETS[dataset].empty() if frame is None else frame

@@ -1,0 +1,245 @@
+"""What is charged by the month: against a slow reference in plain Python, and worked by hand."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rating_worlds import load_card, price
+
+from etl.money import MONEY
+from etl.periods import Month
+from etl.rating import monthly
+from etl.schemas import DATASETS
+
+SEPTEMBER = Month(2026, 9)
+NANO = Decimal("0.000000001")
+ACCOUNTS = pl.DataFrame(
+    {"account_id": ["acct_a", "acct_b"], "currency": ["USD", "USD"], "rate_card": ["standard", "other"]}
+)
+PRICES = [
+    price("local-1", line="number", number_class="local", price=Decimal("1.15"), valid_to=date(2026, 9, 11)),
+    price("local-2", line="number", number_class="local", price=Decimal("1.25"), valid_from=date(2026, 9, 11)),
+    price("free-1", line="number", number_class="tollfree", price=Decimal("2.15")),
+    price("local-ca", line="number", number_class="local", prefix="1604", price=Decimal("1.40")),
+    price("b-any", rate_card="other", line="number", price=Decimal("0.333333333")),
+    price("store", line="recording_storage", price=Decimal("0.0010")),
+    price("over", line="credit_overage", price=Decimal("0.04")),
+]
+CARD = load_card(PRICES)
+REGISTER = {
+    "number_e164": pl.String, "account_id": pl.String, "owner_kind": pl.String, "owner_id": pl.String,
+    "campaign_id": pl.String, "number_class": pl.String, "registered": pl.Boolean, "monthly_price": MONEY,
+    "valid_from": pl.Date, "valid_to": pl.Date,
+}  # fmt: skip
+LISTED = {
+    "date": pl.Date, "number_e164": pl.String, "account_id": pl.String, "owner_kind": pl.String, "owner_id": pl.String,
+    "campaign_id": pl.String,
+}  # fmt: skip
+
+
+def register(*rows: tuple) -> pl.DataFrame:
+    """(number, account, owner, class, own price, from, to) → `Directory.owned_numbers`."""
+    full = [(n, a, "member", o, None, c, True, p, f, t) for n, a, o, c, p, f, t in rows]
+    return pl.DataFrame(full, schema=REGISTER, orient="row")
+
+
+def listed(*rows: tuple) -> pl.DataFrame:
+    """(day, number, account) → what the provider listed, of nobody."""
+    full = [(d, n, a, "unassigned", "unassigned", None) for d, n, a in rows]
+    return pl.DataFrame(full, schema=LISTED, orient="row")
+
+
+def charged(owned: pl.DataFrame, billing: str, until: date = SEPTEMBER.end) -> pl.DataFrame:
+    parts = [monthly.numbers(owned, CARD, ACCOUNTS, SEPTEMBER, until, billing)]
+    return monthly.monthly(parts, ACCOUNTS, "USD")
+
+
+# ------------------------------------------------------------------------------------------------ reference
+
+
+def number_price(card: str | None, number: str, number_class: str | None, day: date) -> tuple[str, Decimal] | None:
+    """Longest prefix, then fewer wildcards, by looking at every row."""
+    fitting = [
+        (len(p["prefix"]), p["number_class"] is not None, p["rate_id"], p["price"])
+        for p in PRICES
+        if p["line"] == "number"
+        and p["rate_card"] == card
+        and p["valid_from"] <= day
+        and (p["valid_to"] is None or day < p["valid_to"])
+        and number.removeprefix("+").startswith(p["prefix"])
+        and p["number_class"] in (None, number_class)
+    ]
+    return max(fitting)[2:] if fitting else None
+
+
+def reference(register_rows: list, listed_rows: list, billing: str, until: date) -> dict:
+    """(account, owner, class, rate) → [numbers, exact charge], number by number and day by day."""
+    owned: dict[tuple[str, date], tuple] = {}
+    for number, account, owner, number_class, own, start, end in register_rows:
+        day = start
+        while day < end:
+            owned[number, day] = (account, owner, number_class, own)
+            day += timedelta(days=1)
+    for day, number, account in listed_rows:
+        owned.setdefault((number, day), (account, "unassigned", None, None))
+    cards = {"acct_a": "standard", "acct_b": "other"}
+    lengths: dict[tuple, int] = defaultdict(int)
+    for (number, day), (account, owner, number_class, own) in owned.items():
+        if billing == "month_end" and day != until - timedelta(days=1):
+            continue
+        on = SEPTEMBER.days[-1] if billing == "month_end" else day
+        found = number_price(cards.get(account), number, number_class, on)
+        known = own is not None and account in cards
+        rate, unit = ("numbers.csv", own) if known else found or (None, None)
+        lengths[number, account, owner, number_class, rate, unit] += 1
+    result: dict[tuple, list] = defaultdict(lambda: [0, Decimal(0)])
+    for (_, account, owner, number_class, rate, unit), days in lengths.items():
+        entry = result[account, owner, number_class, rate, unit, None if billing == "month_end" else days]
+        entry[0] += 1
+        share = Decimal(1) if billing == "month_end" else Decimal(days) / 30
+        exact = None if unit is None else (unit * days / 30 if billing == "days" else unit * share)
+        entry[1] = None if exact is None or entry[1] is None else entry[1] + exact.quantize(NANO, ROUND_HALF_UP)
+    return dict(result)
+
+
+DAYS = st.integers(0, 30).map(lambda n: SEPTEMBER.first + timedelta(days=n))
+NUMBERS = ("+12025550101", "+12025550102", "+16045550103", "+18005550104", "88811")
+
+
+@st.composite
+def worlds(draw):
+    rows = []
+    for number in NUMBERS:
+        cuts = sorted(draw(st.sets(DAYS, min_size=2, max_size=4)))
+        for start, end in zip(cuts, cuts[1:], strict=False):
+            if draw(st.booleans()):
+                owner = draw(st.sampled_from(["ann", "bob"]))
+                account = draw(st.sampled_from(["acct_a", "acct_b", "acct_gone"]))
+                own = draw(st.sampled_from([None, None, Decimal("9.99")]))
+                rows.append((number, account, owner, draw(st.sampled_from(["local", "tollfree"])), own, start, end))
+    seen = draw(st.sets(st.tuples(DAYS.filter(lambda d: d < SEPTEMBER.end), st.sampled_from(NUMBERS)), max_size=12))
+    until = draw(DAYS.filter(lambda d: d > SEPTEMBER.first) | st.just(SEPTEMBER.end))
+    clipped = [(*r[:5], r[5], min(r[6], until)) for r in rows if r[5] < until]
+    return clipped, [(d, n, "acct_a") for d, n in sorted(seen) if d < until], until
+
+
+@given(worlds(), st.sampled_from(monthly.NUMBER_BILLING), st.randoms())
+def test_numbers_cost_what_the_reference_says_in_any_order(world, billing, random) -> None:
+    register_rows, listed_rows, until = world
+    expected = reference(register_rows, listed_rows, billing, until)
+    random.shuffle(register_rows)
+    random.shuffle(listed_rows)
+    owned = monthly.number_days(listed(*listed_rows), register(*register_rows))
+    assert owned.select("number_e164", "date").is_duplicated().sum() == 0
+    rows = charged(owned, billing, until)
+    found = {
+        (r["account_id"], r["owner_id"], r["item"], r["rate_id"], r["unit_price"], r["days"]): [
+            r["quantity"],
+            r["charge"],
+        ]
+        for r in rows.iter_rows(named=True)
+    }
+    assert found == expected
+    unrated = rows.filter(pl.col("unrated").is_not_null())
+    assert set(unrated["unrated"]) <= {"no account", "no price"}
+    assert unrated["charge"].null_count() == unrated.height
+
+
+# ------------------------------------------------------------------------------------------------ by hand
+
+
+def test_a_number_released_mid_month_is_free_at_month_end_and_half_by_days() -> None:
+    # Owned 1-15 September at 2.15: nothing at month end; 15/30 of 2.15 = 1.075 by days.
+    owned = monthly.number_days(
+        listed(), register(("+18005550104", "acct_a", "ann", "tollfree", None, date(2026, 9, 1), date(2026, 9, 16)))
+    )
+    assert charged(owned, "month_end").height == 0
+    by_days = charged(owned, "days")
+    assert (by_days["days"].item(), by_days["charge"].item()) == (15, Decimal("1.075"))
+
+
+def test_a_price_change_inside_the_month() -> None:
+    # Local: 1.15 for 10 days, 1.25 for 20: 0.383333333 + 0.833333333. At month end the price of the 30th counts: 1.25.
+    owned = monthly.number_days(
+        listed(), register(("+12025550101", "acct_a", "ann", "local", None, SEPTEMBER.first, SEPTEMBER.end))
+    )
+    by_days = charged(owned, "days").sort("rate_id")
+    assert by_days["charge"].to_list() == [Decimal("0.383333333"), Decimal("0.833333333")]
+    assert charged(owned, "month_end")["charge"].to_list() == [Decimal("1.25")]
+
+
+def test_an_open_month_shows_what_is_owned_on_the_last_day_loaded() -> None:
+    number = ("+12025550101", "acct_a", "ann", "local", None, SEPTEMBER.first, date(2026, 9, 9))
+    owned = monthly.number_days(listed((date(2026, 9, 8), "+16045550103", "acct_a")), register(number))
+    rows = charged(owned, "month_end", until=date(2026, 9, 9))
+    assert dict(rows.select("item", "quantity").iter_rows()) == {"local": 1, None: 1}
+    assert rows.filter(pl.col("item") == "local")["unit_price"].item() == Decimal("1.25")
+    # The other is a number the directory does not list: no class, so only a row for any class could price it.
+    assert rows.filter(pl.col("item").is_null())["unrated"].to_list() == ["no price"]
+
+
+def recordings(*rows: tuple) -> pl.DataFrame:
+    """(id, day, minutes, held until) as charges of kind recording."""
+    return pl.DataFrame(
+        [("twilio", d, i, "acct_a", "member", "ann", None, u, m) for i, d, m, u in rows],
+        schema={
+            "source": pl.String, "date": pl.Date, "record_id": pl.String, "account_id": pl.String,
+            "owner_kind": pl.String, "owner_id": pl.String, "campaign_id": pl.String,
+            "held_until": pl.Datetime("us", "UTC"), "quantity": pl.Int64,
+        },
+        orient="row",
+    )  # fmt: skip
+
+
+def stored(holdings: pl.DataFrame, month: Month) -> list:
+    rows = monthly.monthly([monthly.storage(holdings, CARD, ACCOUNTS, month)], ACCOUNTS, "USD")
+    return rows.select("quantity", "charge").rows()
+
+
+def test_a_recording_costs_in_every_month_it_is_stored() -> None:
+    # a: 3 minutes, kept. b: 10 minutes, deleted 1 October 00:00:01. c: 2 minutes, deleted in its own month.
+    gone = datetime(2026, 10, 1, 0, 0, 1, tzinfo=UTC)
+    september = monthly.held(
+        DATASETS["holdings"].empty(),
+        recordings(
+            ("a", date(2026, 9, 3), 3, None),
+            ("b", date(2026, 9, 4), 10, gone),
+            ("c", date(2026, 9, 5), 2, datetime(2026, 9, 7, tzinfo=UTC)),
+        ),
+        SEPTEMBER,
+    )
+    assert stored(september, SEPTEMBER) == [(15, Decimal("0.015"))]
+    october = monthly.held(september, recordings(("d", date(2026, 10, 2), 1, None)), Month(2026, 10))
+    assert stored(october, Month(2026, 10)) == [(14, Decimal("0.014"))]
+    november = monthly.held(october, recordings(), Month(2026, 11))
+    assert sorted(november["record_id"]) == ["a", "d"]
+    # Read again, a recording takes the place of what was known of it.
+    again = monthly.held(september, recordings(("a", date(2026, 9, 3), 4, None)), SEPTEMBER)
+    assert again.filter(pl.col("record_id") == "a")["minutes"].to_list() == [4]
+
+
+def test_overage_is_priced_by_day_and_never_zero_without_a_price() -> None:
+    entries = [("acct_a", date(2026, 9, 3), 25), ("acct_a", date(2026, 9, 4), 5), ("acct_b", date(2026, 9, 4), 1)]
+    ledger = pl.DataFrame(
+        [(a, d, "overage", c) for a, d, c in entries],
+        schema={"account_id": pl.String, "date": pl.Date, "entry": pl.String, "credits": pl.Int64},
+        orient="row",
+    )
+    rows = monthly.monthly([monthly.overage(ledger, CARD, ACCOUNTS)], ACCOUNTS, "USD")
+    assert rows.select("account_id", "quantity", "charge", "unrated").rows() == [
+        ("acct_a", 25, Decimal("1.00"), None),
+        ("acct_a", 5, Decimal("0.20"), None),
+        ("acct_b", 1, None, "no price"),
+    ]
+
+
+def test_a_charge_too_large_is_refused_and_names_the_account() -> None:
+    holdings = monthly.held(DATASETS["holdings"].empty(), recordings(("a", date(2026, 9, 3), 10**15, None)), SEPTEMBER)
+    with pytest.raises(ValueError, match="acct_a"):
+        stored(holdings, SEPTEMBER)
