@@ -412,7 +412,7 @@ def _rates_found(folder: Path, start: date | None) -> Iterator:
         rules = taxes.load(folder)
         yield Verdict("taxes", OK, f"{rules.versions.height} rule(s)")
     except ConfigurationError as error:
-        yield Verdict("taxes", WRONG, f"{error}", "correct these rows; docs/rating.md explains every column")
+        yield Verdict("taxes", WRONG, f"{error}", "correct these rows; docs/taxes.md explains every column")
     if prices is not None:
         # A folder on its own has no go-live: every gap since its first price counts.
         since = start or prices.prices["valid_from"].min() or today()

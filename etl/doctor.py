@@ -42,7 +42,9 @@ def examine(config: Path | None, *, offline: bool = False) -> Iterator[Verdict]:
     yield from _try(
         "directory", lambda: f"{len(jobs.directory.accounts)} account(s), {jobs.directory.numbers.height} number(s)"
     )
+    yield from _try("products", lambda: _counted(jobs.products))
     yield from _rates(jobs)
+    yield from _taxes(jobs)
     yield from _try("sources", lambda: ", ".join(jobs.sources))
     if offline:
         return
@@ -76,6 +78,26 @@ def _rates(jobs: Jobs) -> Iterator[Verdict]:
                 "rate card", WARNING, sentence,
                 "add the row that follows, unless a shorter prefix is meant to take over or nothing is sold there",
             )  # fmt: skip
+
+
+def _counted(products) -> str:
+    names = ("plans", "subscriptions", "purchases", "adjustments")
+    return ", ".join(f"{getattr(products, name).height} {name}" for name in names)
+
+
+def _taxes(jobs: Jobs) -> Iterator[Verdict]:
+    from etl.statement import tax_terms
+    from etl.taxes import unknown_exemptions, unplaced
+
+    found = list(_try("taxes", lambda: f"{jobs.taxes.versions.height} rule version(s)"))
+    yield from found
+    if found[0].exit_code != OK:
+        return
+    accounts, places = tax_terms(jobs.directory.accounts), jobs.directory.places["jurisdiction"].unique().to_list()
+    for sentence in unplaced(accounts, jobs.taxes, jobs.settings.start, today() + timedelta(days=31), places):
+        yield Verdict("taxes", WARNING, sentence, "complete accounts.csv or places.csv, unless no tax is meant")
+    for sentence in unknown_exemptions(accounts, jobs.taxes):
+        yield Verdict("taxes", WARNING, sentence, "write levels or tax ids of taxes.csv, or all")
 
 
 def _stores(jobs: Jobs) -> Iterator[Verdict]:

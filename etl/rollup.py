@@ -39,7 +39,8 @@ def daily(charges: pl.DataFrame) -> pl.DataFrame:
         vanished=pl.col("vanished").cast(pl.Int64),
     )  # fmt: skip
     fees = _second(
-        rows.filter(pl.col("fee_id").is_not_null() | pl.col("carrier_fee").is_null()),
+        # A carrier that takes nothing for a text makes no line.
+        rows.filter((pl.col("carrier_fee") != 0) | pl.col("carrier_fee").is_null()),
         "carrier_fee", rate_id="fee_id", charge="carrier_fee",
     )  # fmt: skip
     detections = _second(

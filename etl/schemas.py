@@ -336,7 +336,7 @@ class Statement(dy.Schema):
     registered = dy.Bool(nullable=True, description="for carrier fees")
     tax_level = _one_of(TAX_LEVELS, "for taxes", nullable=True)
     jurisdiction = _text("for taxes: who levies it")
-    rate_id = _text("for taxes: row of taxes.csv")
+    rate_id = _text("for taxes: tax_id@valid_from of its row in taxes.csv")
     quantity = _count("billed units", nullable=True)
     unit = _one_of(UNITS, "of quantity", nullable=True)
     base = _money("for taxes: the amount taxed")
@@ -373,9 +373,11 @@ class Dataset:
         """Columns in contract order and type, rows in the total order. Raises ValidationError where the contract is
         broken, and DuplicateKey where two rows share the key: nothing may be counted twice."""
         ordered = frame.select(self.columns).sort(self.sort, nulls_last=True)
-        twice = ordered.filter(ordered.select(self.sort).is_duplicated())
-        if twice.height:
-            raise DuplicateKey(f"{self.name}: {twice.height} rows share a key, first {twice.select(self.sort).row(0)}")
+        # In order, equal keys are neighbours.
+        same = pl.all_horizontal(pl.col(c).eq_missing(pl.col(c).shift(1)) for c in self.sort)
+        again = ordered.filter(same & (pl.int_range(pl.len()) > 0))
+        if again.height:
+            raise DuplicateKey(f"{self.name}: {again.height} rows repeat a key, first {again.select(self.sort).row(0)}")
         return self.schema.validate(ordered)
 
     def empty(self) -> pl.DataFrame:

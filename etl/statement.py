@@ -124,20 +124,25 @@ def _tax_lines(bases: pl.DataFrame, rules: TaxRules | None, accounts: list[Accou
     """The tax and rounding rows of every account; those on products belong to the products."""
     if rules is None or rules.is_empty():
         return _no_lines().clear()
-    taxed = pl.DataFrame(
-        [(a.account_id, a.service_address, list(a.tax_exempt), a.currency) for a in accounts],
-        schema={
-            "account_id": pl.String, "service_address": pl.String, "tax_exempt": pl.List(pl.String), "currency": pl.String
-        },
-        orient="row",
-    )  # fmt: skip
-    rows = due(bases.filter("taxable"), rules, taxed, rounding)
+    rows = due(bases.filter("taxable"), rules, tax_terms(accounts), rounding)
     return rows.select(
         "account_id", "tax_level", "jurisdiction", "quantity", "unit", "base", "amount_exact", "amount", "currency",
         section=pl.when("product").then(pl.lit("product")).otherwise("section"),
         line=pl.col("section"),
         item="name",
-        rate_id="tax_id",
+        # A tax that changes inside the month stands there twice.
+        rate_id=pl.format("{}@{}", "tax_id", "valid_from"),
+    )  # fmt: skip
+
+
+def tax_terms(accounts: Iterable[Account]) -> pl.DataFrame:
+    """account_id, service_address, tax_exempt (list), currency: what `taxes` wants to know of accounts."""
+    return pl.DataFrame(
+        [(a.account_id, a.service_address, list(a.tax_exempt), a.currency) for a in accounts],
+        schema={
+            "account_id": pl.String, "service_address": pl.String, "tax_exempt": pl.List(pl.String), "currency": pl.String
+        },
+        orient="row",
     )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ class _Wallet:
         while True:
             spent = self._credits(day, end) - self._credits(day, first)
             room = self.allotment + self.purchased - below
-            if not self.recharging or spent <= room:
+            if not self.recharging or spent <= max(0, room):
                 self._spend(spent)
                 return
             row = self._row(day, self._credits(day, first) + max(0, room) + 1, end)

@@ -249,7 +249,8 @@ def _tier_problems(text: pl.DataFrame, typed: pl.DataFrame) -> Iterator[str]:
     clear = typed.filter(~pl.col("tier_id").is_in(unclear))
     for rungs in clear.partition_by(VERSION, maintain_order=True):
         yield from _version_problems(rungs)
-    yield from _overlaps("tiers.csv", versions(clear), ("tier_id",), "tier_id")
+    whole = clear.unique(VERSION, keep="first", maintain_order=True)
+    yield from _overlaps("tiers.csv", whole, ("tier_id",), "tier_id")
 
 
 def _rung_problems(where: str, raw: dict, row: dict) -> Iterator[str]:
@@ -322,11 +323,6 @@ def _unit(row: dict) -> str | None:
     return {"failed_message": "message", "voice_detection": "call"}[row["line"]]
 
 
-def versions(tiers: pl.DataFrame) -> pl.DataFrame:
-    """One row per version of a ladder, that of its lowest rung."""
-    return tiers.sort("from_quantity", maintain_order=True).unique(VERSION, keep="first", maintain_order=True)
-
-
 # ------------------------------------------------------------------------------------------------ in time
 
 
@@ -338,7 +334,7 @@ def gaps(card: RateCard, start: date, end: date) -> list[str]:
     for file, frame, key, meaning in (
         ("prices.csv", card.prices, PRICE_KEY, ""),
         ("carrier_fees.csv", card.fees, FEE_KEY, ""),
-        ("tiers.csv", versions(card.tiers), ("tier_id",), ": list prices apply"),
+        ("tiers.csv", card.tiers, ("tier_id",), ": list prices apply"),
     ):
         ordered = frame.sort(*key, "valid_from", nulls_last=True).with_columns(
             _next=pl.col("valid_from").shift(-1).over(key),

@@ -132,13 +132,14 @@ def _by_key(frame: pl.DataFrame, key: tuple[str, ...], terms: Callable[[dict], s
 
 
 def _price_terms(row: dict) -> str:
-    said = [_plain(row["price"])]
+    said = []
     if row["clock"]:
         said.append(f"{row['minimum_seconds']}/{row['increment_seconds']} from {row['clock']}")
         said.append("unanswered billed" if row["bill_unanswered"] else "")
         said.append(f"connection fee {_plain(row['connection_fee'])}" if row["connection_fee"] else "")
     said.append(f"ladder {row['tier_id']}" if row["tier_id"] else "")
-    return ", ".join(filter(None, said))
+    more = ", ".join(filter(None, said))
+    return _plain(row["price"]) + (f" ({more})" if more else "")
 
 
 def _fee_terms(row: dict) -> str:

@@ -79,7 +79,7 @@ def test_every_row_is_what_a_bookkeeper_writes(world):
             allotment = [("allotment", book.allotment)] if book.allotment else []
             expected_lots = allotment + [(lot["lot"], lot["credits"]) for lot in book.lots]
             assert left.select("lot", "credits").rows() == expected_lots
-            entries |= {row[2] for row in expected}
+            entries |= {f"{row[2]}{' of our own' * row[6]}" for row in expected}
     for entry in sorted(entries):
         event(entry)
 

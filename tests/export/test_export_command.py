@@ -202,11 +202,12 @@ def test_all_time_reaches_from_go_live_to_the_newest_day(own):
         ((*RANGE, "--format", "xlsx"), "'csv', 'parquet'"),
         ((*RANGE, "--format", "parquet"), "a Parquet file needs --out FILE"),
         ((*RANGE, "--out", "no-such-folder/out.csv"), "there is no folder no-such-folder"),
-        ((*RANGE, "--out", "pyproject.toml"), "pyproject.toml is there already"),
+        ((*RANGE, "--out", "taken.csv"), "taken.csv is there already"),
     ],
 )
-def test_wrong_use_is_2_and_prints_nothing_on_standard_output(settings, monkeypatch, arguments, said):
-    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+def test_wrong_use_is_2_and_prints_nothing_on_standard_output(settings, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken.csv").write_text("mine")
     done = etl("export", *arguments, "--config", settings)
     assert (done.code, done.out) == (2, b"")
     assert said in done.err

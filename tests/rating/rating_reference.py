@@ -253,7 +253,7 @@ def daily(charges: list[dict]) -> dict[tuple, dict]:
         row["unrated"] += c["charge"] is None
         row["segments_differ"] += c["segments_differ"]
         row["vanished"] += c["vanished"]
-        if c["fee_id"] is not None or c["carrier_fee"] is None:
+        if c["carrier_fee"] is None or c["carrier_fee"] != 0:
             own = c | {"line": "carrier_fee", "rate_id": c["fee_id"]}
             fee = rolled[tuple(own[k] for k in DAILY_KEY)]
             fee["events"] += 1

@@ -58,6 +58,25 @@ def test_a_correction_changes_the_days_it_speaks_of():
     ]
 
 
+def test_what_was_recorded_last_counts_whichever_began_first():
+    old = [price("a", price=Decimal("0.02"), valid_from=date(2026, 3, 1))]
+    corrected = price("b", price=Decimal("0.03"), recorded_at=date(2026, 2, 1))
+    assert sentences(compare(old, [*old, corrected])) == [
+        "prices.csv: standard text USD: no row → 0.03 from 2026-01-01 until 2026-03-01",
+        "prices.csv: standard text USD: 0.02 → 0.03 from 2026-03-01 on",
+    ]
+
+
+def test_days_on_which_nothing_changes_meanwhile_are_told_together():
+    old = [
+        price("a", price=Decimal("0.02"), valid_to=SEPTEMBER),
+        price("b", price=Decimal("0.02"), valid_from=SEPTEMBER),
+    ]
+    assert sentences(compare(old, [price("a", price=Decimal("0.03"))])) == [
+        "prices.csv: standard text USD: 0.02 → 0.03 from 2026-01-01 on"
+    ]
+
+
 def test_a_price_that_ends_or_begins():
     rows = [price("a", price=Decimal("1.5")), price("b", prefix="44", price=Decimal("0"))]
     assert sentences(compare(rows, rows[:1])) == ["prices.csv: standard text +44 USD: 0.00 → no row from 2026-01-01 on"]
@@ -99,16 +118,16 @@ def test_every_term_of_a_call_counts():
     row = price("c", line="call", connection_fee=Decimal("0"))
     assert compare([row], [{**row, "connection_fee": None}]).effective.height == 0
     changes = {
-        "minimum_seconds": (30, "0.01, 30/60 from dial"),
-        "increment_seconds": (6, "0.01, 60/6 from dial"),
-        "clock": ("answer", "0.01, 60/60 from answer"),
-        "bill_unanswered": (True, "0.01, 60/60 from dial, unanswered billed"),
-        "connection_fee": (Decimal("0.05"), "0.01, 60/60 from dial, connection fee 0.05"),
-        "price": (Decimal("0.0125"), "0.0125, 60/60 from dial"),
+        "minimum_seconds": (30, "0.01 (30/60 from dial)"),
+        "increment_seconds": (6, "0.01 (60/6 from dial)"),
+        "clock": ("answer", "0.01 (60/60 from answer)"),
+        "bill_unanswered": (True, "0.01 (60/60 from dial, unanswered billed)"),
+        "connection_fee": (Decimal("0.05"), "0.01 (60/60 from dial, connection fee 0.05)"),
+        "price": (Decimal("0.0125"), "0.0125 (60/60 from dial)"),
     }
     for column, (value, terms) in changes.items():
         ((*_, before, after),) = compare([row], [{**row, column: value}]).effective.rows()
-        assert (before, after) == ("0.01, 60/60 from dial", terms)
+        assert (before, after) == ("0.01 (60/60 from dial)", terms)
 
 
 def test_fees_are_compared_by_carrier_and_registration():
@@ -145,7 +164,7 @@ def test_ladders_are_compared_rung_by_rung_and_as_a_whole():
 def test_a_price_that_joins_a_ladder_is_charged_otherwise():
     row, ladder = price("p", type="sms"), [rung("t", 0, "0.01")]
     found = diff(load_tiers([row], ladder), load_tiers([{**row, "tier_id": "t"}], ladder))
-    assert sentences(found) == ["prices.csv: standard text sms USD: 0.01 → 0.01, ladder t from 2026-01-01 on"]
+    assert sentences(found) == ["prices.csv: standard text sms USD: 0.01 → 0.01 (ladder t) from 2026-01-01 on"]
 
 
 # ------------------------------------------------------------------------------------------------ the clerk

@@ -16,12 +16,13 @@ from email.utils import parsedate_to_datetime
 import pytest
 from sandboxhelp import CLOCK
 
+from sandbox import truth
 from sandbox.company import ACCOUNTS, CLINIC, CUSTOMERS, HARBOR, LANTERN, MAIN
 from sandbox.decks import DECK_SIZE
 from sandbox.prices import CARRIERS, carrier_of, minutes, usd
 from sandbox.records import Records
 from sandbox.segments import count_segments
-from sandbox.traffic import CALL, MESSAGE, SECONDS_PER_DAY, World, midnight
+from sandbox.traffic import CALL, MESSAGE, SECONDS_PER_DAY, World, clock_at, midnight
 from sandbox.usage import LEAVES, Ledger
 
 DAY = date(2026, 10, 6)
@@ -244,6 +245,19 @@ def test_numbers_are_charged_once_a_month_while_owned(world):
     month = [date(2026, 10, d) for d in range(1, 32)]
     assert sum(sum(ledger.numbers_charged(LANTERN, d).values()) for d in month) == len(LANTERN.numbers)
     assert sum(sum(ledger.numbers_charged(CLINIC, d).values()) for d in month) == len(CLINIC.numbers) - 1
+
+
+def test_truth_says_how_many_of_a_days_numbers_are_still_listed(world):
+    def owned(day, clock):
+        (line,) = [
+            x for x in truth.lines(world, clock, day, day) if x["kind"] == "number" and "clinic" in x["account_id"]
+        ]
+        return line["records"], line["listed"]
+
+    whole, march = len(CLINIC.numbers), date(2026, 3, 10)
+    assert owned(march, CLOCK) == (whole, whole - 1), "one was released in September"
+    assert owned(march, clock_at(date(2026, 9, 14))) == (whole, whole)
+    assert owned(date(2026, 10, 6), CLOCK) == (whole - 1, whole - 1)
 
 
 def test_prices_arrive_late_and_statuses_change(world):

@@ -328,6 +328,21 @@ def test_truth_has_members_outbound_and_guests_inbound(world):
     assert counted == Counter({k: v for k, v in plain.items() if k[3] == "records"})
 
 
+def test_a_guest_is_his_hosts_even_where_he_was_there_first(world):
+    days = [day for day in ALL_DAYS if any(not r.sessions[0].host for r in video.rooms_of(world, CLINIC, day))][:5]
+    assert len(days) == 5
+    for day in days:
+        told, wanted = Counter(), Counter()
+        for line in truth.lines(world, CLOCK, day, day, by_owner=True):
+            if (line["kind"], line["account_id"]) == ("video", "acct_clinic"):
+                assert line["owner_kind"] == "member"
+                told[line["direction"], line["owner_id"]] += line["records"]
+        for room, s in video.sessions_on(world, CLINIC, day):
+            hosts = [h.identity for h in room.sessions if h.host]
+            wanted[s.direction, s.identity if s.host else hosts[0]] += 1
+        assert told == wanted
+
+
 def test_a_session_after_midnight_belongs_to_the_day_it_began(world):
     late = [
         (account, day, room, s)

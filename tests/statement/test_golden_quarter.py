@@ -201,10 +201,10 @@ def test_carriers_and_registration_stand_on_the_fee_lines(quarter):
 def test_taxes_say_who_levies_what_on_how_much(quarter):
     taxes = quarter.statements.load("taxed", FEBRUARY).lines.filter(pl.col("section") == "tax")
     assert taxes.select("tax_level", "jurisdiction", "item", "rate_id", "base").rows() == [
-        ("federal", "US", "Universal service", "usf", Decimal("0.60")),
-        ("state", "US-WA", "Emergency line", "e911", None),
-        ("state", "US-WA", "Sales tax", "wa", Decimal("1.65")),
-        ("local", "US-WA-SEATTLE", "Utility tax", "sea", Decimal("0.60")),
+        ("federal", "US", "Universal service", "usf@2028-01-01", Decimal("0.60")),
+        ("state", "US-WA", "Emergency line", "e911@2028-01-01", None),
+        ("state", "US-WA", "Sales tax", "wa@2028-01-01", Decimal("1.65")),
+        ("local", "US-WA-SEATTLE", "Utility tax", "sea@2028-01-01", Decimal("0.60")),
     ]
 
 
