@@ -8,7 +8,7 @@ from datetime import date
 import polars as pl
 
 from etl.lake import Lake, Partition
-from etl.schemas import DATASETS
+from etl.schemas import DATASETS, SECOND_LINES
 
 
 class AuditFailed(Exception):
@@ -61,6 +61,9 @@ def adds_up(charges: pl.DataFrame, daily: pl.DataFrame, where: str) -> Iterator[
         ours, theirs = daily[column].sum(), charges[column].sum()
         if ours != theirs:
             yield f"lines add up: {where} has {ours} {column} rolled up, {theirs} charged: roll the day up again"
+    counted = daily.filter(~pl.col("line").is_in(SECOND_LINES))["events"].sum()
+    if counted != charges.height:
+        yield f"lines add up: {where} has {counted} records rolled up, {charges.height} charged: roll the day up again"
     money = sum(charges[column].sum() for column in ("charge", "carrier_fee", "detection_charge"))
     if daily["charge"].sum() != money:
         yield f"lines add up: {where} has {daily['charge'].sum()} rolled up, {money} charged: roll the day up again"

@@ -314,8 +314,11 @@ def _replace(out: Path, data: bytes) -> None:
 
 
 def _print_bytes(data: bytes) -> None:
+    rest = memoryview(data)
     try:
-        sys.stdout.buffer.write(data)
+        # Under PYTHONUNBUFFERED a write may take a part only.
+        while rest:
+            rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         # Whoever reads had enough, as head does; a flush at exit would fail once more.

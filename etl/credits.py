@@ -78,15 +78,15 @@ def ledger(
     purchases: pl.DataFrame,
     window: Window,
 ) -> pl.DataFrame:
-    """`BURNS` of the UTC days [first, end), a month or part of one → `schemas.Credits`. Rows come in any order; a window
-    without a day opens and does no more.
+    """`BURNS` of the UTC days [first, end), a month or part of one → `schemas.Credits`. Rows come in any order; a
+    window without a day opens and does no more.
 
     ``opening`` is the ledger of the window before, None for the first. `SUBSCRIPTIONS` has one row per version of a
     subscription's plan, ``allotment`` in credits per period. `SUBSCRIPTIONS` and `PURCHASES` are given whole: an
     account's ledger begins with its first of either, and what it burned before that is no row here.
 
-    Per account and day: at 00:00 expire, then grant; then purchases, recharges and burns in their order, where the burns
-    between two of those are one row per lot; overage last, one row a day. Raises `CreditsError`.
+    Per account and day: at 00:00 expire, then grant; then purchases, recharges and burns in their order, where the
+    burns between two of those are one row per lot; overage last, one row a day. Raises `CreditsError`.
     """
     lots = closing(opening) if opening is not None else pl.DataFrame(schema=LOTS)
     plans = _plans(subscriptions)
@@ -108,8 +108,8 @@ def ledger(
 def closing(ledger: pl.DataFrame) -> pl.DataFrame:
     """`schemas.Credits` → the `LOTS` left at its end, in the order they will be used: what the next ledger opens with.
 
-    A lot's balance is the sum of its rows. The allotment is listed at 0 too, with the subscription it came from: that it
-    was granted must not be forgotten once it is used up.
+    A lot's balance is the sum of its rows. The allotment is listed at 0 too, with the subscription it came from: that
+    it was granted must not be forgotten once it is used up.
     """
     lots = (
         ledger.filter(pl.col("entry") != "overage")
@@ -292,8 +292,8 @@ def _timeline(plans: list[_Subscription], carried: str | None, left: int, window
     """(at, what, subscription, allotment, threshold, pack) of one account: the opening, then its boundaries.
 
     ``left`` credits are carried over from subscription ``carried``. A subscription in force whose running period nobody
-    granted (the ledger begins, or it was entered late) is granted that period at the window's start; what is left of one
-    that is no longer in force expires there.
+    granted (the ledger begins, or it was entered late) is granted that period at the window's start; what is left of
+    one that is no longer in force expires there.
     """
     first, end = window
     now = next((plan for plan in plans if plan.in_force(first)), None)

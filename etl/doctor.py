@@ -42,7 +42,7 @@ def examine(config: Path | None, *, offline: bool = False) -> Iterator[Verdict]:
     yield from _try(
         "directory", lambda: f"{len(jobs.directory.accounts)} account(s), {jobs.directory.numbers.height} number(s)"
     )
-    yield from _try("products", lambda: _counted(jobs.products))
+    yield from _products(jobs)
     yield from _rates(jobs)
     yield from _taxes(jobs)
     yield from _try("sources", lambda: ", ".join(jobs.sources))
@@ -80,9 +80,19 @@ def _rates(jobs: Jobs) -> Iterator[Verdict]:
             )  # fmt: skip
 
 
-def _counted(products) -> str:
+def _products(jobs: Jobs) -> Iterator[Verdict]:
     names = ("plans", "subscriptions", "purchases", "adjustments")
-    return ", ".join(f"{getattr(products, name).height} {name}" for name in names)
+    found = list(_try("products", lambda: ", ".join(f"{getattr(jobs.products, n).height} {n}" for n in names)))
+    yield from found
+    if found[0].exit_code != OK:
+        return
+    start = jobs.settings.start
+    for row in jobs.products.purchases.iter_rows(named=True):
+        if row["bought_at"].date() < start:
+            yield Verdict(
+                "products", WARNING, f"purchase {row['purchase_id']} is older than start = {start}: its credits count nowhere",
+                f"enter what was left of it on {start} as a purchase of that day",
+            )  # fmt: skip
 
 
 def _taxes(jobs: Jobs) -> Iterator[Verdict]:

@@ -118,7 +118,9 @@ def due_months(jobs: Jobs, upto: Month) -> list[str]:
 
 
 def close(jobs: Jobs, month: str) -> str:
-    """Close the month for the accounts that may; log why the others may not."""
+    """Close the month for the accounts that may, after the months it rests on; log why the others may not."""
+    for earlier in jobs.unclosed(Month.parse(month)):
+        jobs.close(earlier)
     for result in jobs.close(Month.parse(month)):
         if result.closed:
             log.info("%s: %s is final, revision %d", result.account_id, month, result.revision)

@@ -278,6 +278,9 @@ class Holdings(dy.Schema):
     minutes = _count("stored minutes: its length rounded up")
     recorded_on = dy.Date(nullable=False, description="UTC day it was made")
     held_until = _utc("when it was deleted; null while stored")
+    vanished = dy.Bool(
+        description="no longer listed, and nothing says when it was deleted: not held after its own month"
+    )
 
 
 class Credits(dy.Schema):
@@ -427,6 +430,7 @@ DATASETS = {
                 "owner_id",
                 "campaign_id",
                 "rate_id",
+                "unit_price",
                 "days",
                 "currency",
             ),

@@ -243,11 +243,13 @@ def later(lake: Lake, manifest: dict, stated: pl.DataFrame) -> str:
     now = stated.filter(mine)
     if now.equals(pinned):
         return ""
-    was, is_ = (f.filter(pl.col("section") == "total")["amount"].sum() for f in (pinned, now))
-    return (
-        f"{manifest['month']} was closed with {was.normalize():f}; what arrived since makes it {is_.normalize():f}. "
-        "The statement stays as it is"
-    )
+    changes = []
+    for section, name in (("total", "a total"), ("product_total", "products")):
+        was, is_ = (f.filter(pl.col("section") == section)["amount"].sum() for f in (pinned, now))
+        if was != is_:
+            changes.append(f"{name} of {was.normalize():f}, which is now {is_.normalize():f}")
+    what = " and ".join(changes) or "the same totals, and other lines than now"
+    return f"{manifest['month']} was closed with {what}. The statement stays as it is"
 
 
 def close_key(month: Month, account_id: str, revision: int) -> str:

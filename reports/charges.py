@@ -19,8 +19,8 @@ SPLIT_LINES = ("call", "text", "video", "carrier_fee")
 """Lines whose parts are always shown; others when they have more than one, or one with a name of its own."""
 ONE_OFF_LINES = ("adjustment",)
 """Lines whose parts are not compared with the month before: what was refunded then says nothing about this month."""
-UNPRICED_LINES = ("tier_adjustment", "adjustment")
-"""Lines whose charge divided by their quantity is no price of anything."""
+WHOLE_LINES = ("tier_adjustment", "adjustment")
+"""Lines that move a total as a whole: one reason says less than their sum."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class ChargeRow:
     @property
     def price(self) -> Decimal | None:
         """Average price: charge / quantity. Shown, never used."""
-        return self.exact / self.quantity if self.quantity and self.key.line not in UNPRICED_LINES else None
+        return self.exact / self.quantity if self.quantity else None
 
 
 @dataclass(frozen=True)
@@ -282,8 +282,7 @@ def driver(charges: tuple[ChargeRow, ...], taxes: tuple[TaxRow, ...], total: Cha
     if total.kind not in ("up", "down"):
         return None
     sign = 1 if total.difference > 0 else -1
-    whole = (*ONE_OFF_LINES, *UNPRICED_LINES)
-    rows = [p for row in charges for p in ((row,) if row.key.line in whole else row.parts or (row,))]
+    rows = [p for row in charges for p in ((row,) if row.key.line in WHOLE_LINES else row.parts or (row,))]
     best = max([*rows, *taxes], key=lambda r: sign * r.change.difference, default=None)
     return best if best and sign * best.change.difference > 0 else None
 

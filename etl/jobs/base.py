@@ -162,11 +162,12 @@ class Base:
             raise NotReady(f"{partition} is not in the lake: run {command}")
         return head
 
-    def _derive(self, verb: str, target, gather: Callable) -> Done:
+    def _derive(self, verb: str, target, gather: Callable, *, settled: bool = False) -> Done:
         """Compute and commit one partition, unless its head came from the same inputs, code and settings.
 
         ``gather() -> (inputs, compute)`` reads the input heads, and is asked after the base was read: whoever commits
-        newer inputs in between moves the base, so an older answer never lands on a newer one.
+        newer inputs in between moves the base, so an older answer never lands on a newer one. ``settled``: only other
+        inputs are a reason to compute again, not other code or settings.
         """
         from etl.lake import Stale
 
@@ -174,7 +175,7 @@ class Base:
             base = self.lake.head(target)
             inputs, compute = gather()
             fresh = base is not None and inputs is not None and base.inputs == inputs
-            if fresh and (base.code, base.config) == (self.lake.code, self.lake.config):
+            if fresh and (settled or (base.code, base.config) == (self.lake.code, self.lake.config)):
                 self.lake.heal(target.dataset, **dict(target.keys))
                 return Done(verb, target.path, base.seq, base.rows, False, _numbers(base.sums))
             frame, counted = compute(base)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class MonthVerbs(Base):
     """Each turns the heads of its inputs into one commit of one month."""
 
-    def hold(self, month: Month) -> Done:
+    def hold(self, month: Month, *, settled: bool = False) -> Done:
         """charges → holdings: the recordings stored in the month, carried on from the month before."""
         import polars as pl
 
@@ -30,7 +30,7 @@ class MonthVerbs(Base):
 
             def compute(_base):
                 columns = ["source", "date", "record_id", "kind", "account_id", "owner_kind", "owner_id", "campaign_id",
-                           "held_until", "quantity"]  # fmt: skip
+                           "held_until", "vanished", "quantity"]  # fmt: skip
                 recordings = self._rows("charges", charges).select(columns).filter(pl.col("kind") == "recording")
                 previous = self.lake.read(before, DATASETS["holdings"].columns) if before else None
                 holdings = held(_or_empty("holdings", previous), recordings.collect(), month)
@@ -38,7 +38,7 @@ class MonthVerbs(Base):
 
             return _hashes(charges) | _hashes({"before": before}), compute
 
-        return self._derive("hold", self._partition("holdings", month), gather)
+        return self._derive("hold", self._partition("holdings", month), gather, settled=settled)
 
     def credit(self, month: Month) -> Done:
         """charges and products → credits: the ledger, carried on from the month before."""
@@ -46,15 +46,19 @@ class MonthVerbs(Base):
 
         from etl.credits import ledger
         from etl.rating.monthly import loaded_until
-        from etl.schemas import DATASETS
 
         def gather():
             charges = self._charges(month)
-            before = self._before("credits", month, self.credit)
+            before = self._ledgers_before(month)
 
             def compute(_base):
-                opening = self.lake.read(before, DATASETS["credits"].columns) if before else None
+                opening = self._opening(before)
                 terms, bought = self.products.allotments(), self.products.purchases
+                if opening is not None:
+                    # Counted in a closed month, then moved to this one in the file: once is enough.
+                    bought = bought.join(
+                        opening, left_on=["account_id", "purchase_id"], right_on=["account_id", "lot"], how="anti"
+                    )
                 counted = [f["account_id"] for f in (terms, bought, _or_empty("credits", opening))]
                 burning = (pl.col("credits") > 0) & pl.col("account_id").is_in(pl.concat(counted).unique().implode())
                 burns = (
@@ -70,7 +74,7 @@ class MonthVerbs(Base):
                 overage = moved.filter(pl.col("entry") == "overage")["credits"].sum()
                 return moved, {"overage": int(overage)}
 
-            inputs = _hashes(charges) | _hashes({"before": before}) | {"products": self.products.fingerprint}
+            inputs = _hashes(charges) | _hashes(before) | {"products": self.products.fingerprint}
             return inputs, compute
 
         return self._derive("credit", self._partition("credits", month), gather)
@@ -89,24 +93,28 @@ class MonthVerbs(Base):
             def compute(_base):
                 accounts = monthly.account_terms(self.directory.accounts)
                 until = monthly.loaded_until(month, [date.fromisoformat(p["date"]) for p in rolled])
-                register = self.directory.owned_numbers(month.first, until)
+                register = self.directory.owned_numbers(max(month.first, self.settings.start), until)
                 owned = monthly.number_days(self._listed_numbers(listed, charges), register)
+                owned = owned.join(self._customers_since(), on="account_id", how="left").filter(
+                    pl.col("date") >= pl.col("since").fill_null(date.min)
+                )
                 daily = self._daily(rolled)
                 calls = self._covered_calls(charges, tiers.needs_calls(self.card))
                 credits_ = _or_empty("credits", self.lake.read(ledger, DATASETS["credits"].columns) if ledger else None)
                 stored = _or_empty(
                     "holdings", self.lake.read(holdings, DATASETS["holdings"].columns) if holdings else None
                 )
-                due = pl.col("date") < until
+                due = pl.col("date").is_between(self.settings.start, until, closed="left")
+                since_start = pl.col("bought_at").dt.date() >= self.settings.start
                 parts = [
                     monthly.numbers(owned, self.card, accounts, month, until, self.settings.number_billing),
                     monthly.storage(stored, self.card, accounts, month),
                     monthly.overage(credits_, self.card, accounts),
-                    monthly.tiered(tiers.adjustments(daily, self.card, month, calls), month),
+                    monthly.tiered(tiers.adjustments(daily, self.card, month, calls), daily, self.card, month),
                     monthly.adjusted(self.products.adjustments_of(month)),
                     monthly.products(
                         self.products.fees(month).filter(due),
-                        self.products.packs(month),
+                        self.products.packs(month).filter(since_start),
                         credits_,
                         self.products.allotments(),
                     ),
@@ -125,6 +133,7 @@ class MonthVerbs(Base):
 
     def state(self, month: Month) -> Done:
         """daily and monthly → the month's statement lines, all accounts. Brings what is charged by the month up to date."""
+        self._carry_on(month)
         for verb in (self.hold, self.credit, self.charge):
             verb(month)
 
@@ -151,7 +160,6 @@ class MonthVerbs(Base):
 
         from etl import statement
 
-        self._carry_on(month)
         head, stated, rolled, by_month = self._stated(month)
         lacking = statement.missing_days(self.lake, rolled, month, self.settings.sources, self.settings.start)
         lacking += [s for s in self._stale_days(rolled) if not any(s[:10] == named[:10] for named in lacking)]
@@ -165,6 +173,7 @@ class MonthVerbs(Base):
                 results.append(statement.Closing(account_id, month, already[account_id]["revision"], later=later))
                 continue
             reasons = statement.holds(account_id, month, stated, lacking, earliest, on or self._today())
+            reasons += self._open_before(account_id, month)
             if reasons:
                 results.append(statement.Closing(account_id, month, 0, reasons))
                 continue
@@ -179,13 +188,79 @@ class MonthVerbs(Base):
 
     # -------------------------------------------------------------------------------------------- inside
 
+    def unclosed(self, month: Month) -> list[Month]:
+        """Months from go-live to before ``month`` that some account has not closed, oldest first."""
+        from etl.statement import closings
+
+        earlier, found = Month.of(self.settings.start), []
+        while earlier < month:
+            if {a.account_id for a in self.directory.of_month(earlier)} - set(closings(self.lake, earlier)):
+                found.append(earlier)
+            earlier += 1
+        return found
+
+    def _open_before(self, account_id: str, month: Month) -> tuple[str, ...]:
+        """Storage and credits are carried on, so a month may not close before the one it rests on."""
+        from etl.statement import closings
+
+        before = month - 1
+        customer = account_id in {a.account_id for a in self.directory.of_month(before)}
+        if before < Month.of(self.settings.start) or not customer or account_id in closings(self.lake, before):
+            return ()
+        return (f"{before} is still open: close it first, python -m etl close --month {before}",)
+
     def _carry_on(self, month: Month) -> None:
-        """Bring every earlier month's holdings and ledger up to date: a day loaded again long ago moves them all."""
+        """Bring every earlier month's holdings and ledger up to date: a day loaded again long ago moves them all. The
+        ledger of a closed month stays; its recordings are counted again only when its days changed."""
+        unclosed = set(self.unclosed(month))
         earlier = Month.of(self.settings.start)
         while earlier < month:
-            self.hold(earlier)
-            self.credit(earlier)
+            self.hold(earlier, settled=earlier not in unclosed)
+            if earlier in unclosed:
+                self.credit(earlier)
             earlier += 1
+
+    def _ledgers_before(self, month: Month) -> dict[str, Version]:
+        """What the ledger of a month opens with: for accounts that closed the month before, the ledger they closed it
+        with; for the others its head. Each account id, and '' for the others, with its version."""
+        from etl.lake import Partition
+        from etl.statement import closings
+
+        if month <= Month.of(self.settings.start):
+            return {}
+        pinned = {
+            account: self.lake.version(Partition.parse(manifest["credits"]["partition"]), manifest["credits"]["seq"])
+            for account, manifest in closings(self.lake, month - 1).items()
+            if "credits" in manifest
+        }
+        return pinned | {"": self._before("credits", month, self.credit)}
+
+    def _opening(self, before: Mapping[str, Version]):
+        """`_ledgers_before` → the rows of `schemas.Credits` to open with; None in the first month."""
+        import polars as pl
+
+        from etl.schemas import DATASETS
+
+        if not before:
+            return None
+        parts = []
+        for version in dict.fromkeys(before.values()):
+            mine = [account for account, v in before.items() if v == version and account]
+            others = [account for account in before if account]
+            rows = self.lake.read(version, DATASETS["credits"].columns)
+            own = pl.col("account_id").is_in(mine)
+            parts.append(rows.filter(own | ~pl.col("account_id").is_in(others) if before[""] == version else own))
+        return pl.concat(parts)
+
+    def _customers_since(self):
+        """account_id, since: the first day as a customer, where accounts.csv says one."""
+        import polars as pl
+
+        return pl.DataFrame(
+            [(a.account_id, a.valid_from) for a in self.directory.accounts],
+            schema={"account_id": pl.String, "since": pl.Date},
+            orient="row",
+        )
 
     def _before(self, dataset: str, month: Month, verb: Callable[[Month], Done]) -> Version | None:
         """The head of the month before, made now if it is not there yet; None in the first month."""
@@ -256,13 +331,15 @@ class MonthVerbs(Base):
         from etl.schemas import DATASETS
 
         for _ in range(STALE_TRIES):
+            found = self._charges(month), self._month_days(month)
             self.state(month)
             head, charged, ledger = (
                 self.lake.head(self._partition(d, month)) for d in ("statement", "monthly", "credits")
             )
             stated = self.lake.read(head, DATASETS["statement"].columns)
             rolled = self._month_days(month)
-            if self._lines(month, rolled, charged).equals(stated):
+            unmoved = found == (self._charges(month), rolled)
+            if unmoved and self._lines(month, rolled, charged).equals(stated):
                 return head, stated, rolled, (charged, ledger)
         raise Stale(f"{month} was rolled up again {STALE_TRIES} times while it was closing: is another run on?")
 
@@ -307,7 +384,30 @@ class MonthVerbs(Base):
             ends.append(
                 f"{month}: {strays} record(s) of no account of that month: complete accounts.csv, then etl rate"
             )
-        return ends
+        return ends + self._dated_too_early(month)
+
+    def _dated_too_early(self, month: Month) -> list[str]:
+        """Purchases and adjustments entered for a month after it was closed, as sentences: they are billed nowhere."""
+        from etl.lake import Partition
+        from etl.statement import closings
+
+        entered = [
+            *self.products.packs(month).select("account_id", "purchase_id").iter_rows(),
+            *self.products.adjustments_of(month).select("account_id", "adjustment_id").iter_rows(),
+        ]
+        manifests, late = closings(self.lake, month), []
+        for account_id, name in entered:
+            if "monthly" not in (manifest := manifests.get(account_id, {})):
+                continue
+            reference = manifest["monthly"]
+            pinned = self.lake.read(
+                self.lake.version(Partition.parse(reference["partition"]), reference["seq"]), ["rate_id"]
+            )
+            if name not in pinned["rate_id"]:
+                late.append(
+                    f"{month} is closed for {account_id}: give {name} a date in the open month, else it is billed nowhere"
+                )
+        return late
 
     def has_days(self, month: Month) -> bool:
         """Whether any day of the month is rolled up."""

@@ -31,15 +31,15 @@ def held(previous: pl.DataFrame, recordings: pl.DataFrame, month: Month) -> pl.D
     """Last month's `schemas.Holdings` and this month's recordings → this month's: each recording that was stored at some
     moment of it.
 
-    ``recordings``: charges of kind recording with ``date`` and ``source``. One deleted before the month began is gone.
+    ``recordings``: charges of kind recording with ``date`` and ``source``. One deleted before the month began is gone,
+    and so is one that the provider listed no more when its day was read again: it forgets what is deleted for long.
     """
     own = recordings.select(
-        "source", "record_id", *_OWNER, "held_until", minutes="quantity", recorded_on="date"
+        "source", "record_id", *_OWNER, "held_until", "vanished", minutes="quantity", recorded_on="date"
     )  # fmt: skip
     begins = datetime.combine(month.first, time(), UTC)
-    kept = previous.filter(pl.col("held_until").is_null() | (pl.col("held_until") > begins)).join(
-        own, on=["source", "record_id"], how="anti"
-    )
+    stored = (pl.col("held_until").is_null() & ~pl.col("vanished")) | (pl.col("held_until") > begins)
+    kept = previous.filter(stored).join(own, on=["source", "record_id"], how="anti")
     columns = DATASETS["holdings"].columns
     return DATASETS["holdings"].arrange(pl.concat([kept.select(columns), own.select(columns)]))
 
@@ -74,7 +74,7 @@ def numbers(
     owned: pl.DataFrame, card: RateCard, accounts: pl.DataFrame, month: Month, until: date, billing: str
 ) -> pl.DataFrame:
     """`number_days` → the number lines: at month end (of an open month: on the last day loaded, ``until`` - 1) at each
-    number's own price, or by days owned, half-up once per number and owner."""
+    number's own price, or by days owned, half-up once per number, owner and price."""
     if billing == "month_end":
         last = until - timedelta(days=1)
         counted = owned.filter(pl.col("date") == last).with_columns(date=pl.lit(month.days[-1]))
@@ -89,6 +89,8 @@ def numbers(
         )
         .group_by("number_e164", *_OWNER, "line", "number_class", "currency", "rate_id", "unit_price", "no_account")
         .agg(days=pl.len().cast(pl.Int64), date=pl.col("date").max())
+        # A number that changed hands or price inside the month is several amounts and one number.
+        .with_columns(last=pl.col("date") == pl.col("date").max().over("number_e164", "account_id"))
     )
     per = len(month.days)
     share = pl.lit(per, pl.Int64) if billing == "month_end" else pl.col("days")
@@ -99,7 +101,7 @@ def numbers(
         amounts.group_by(
             *_OWNER, "line", "number_class", "currency", "rate_id", "unit_price", "no_account", "days", "date"
         )
-        .agg(quantity=pl.len().cast(pl.Int64), _units=_sum_or_null("_units"))
+        .agg(quantity=pl.col("last").sum().cast(pl.Int64), _units=_sum_or_null("_units"))
         .with_columns(item="number_class", unit=pl.lit("number"))
     )
 
@@ -123,11 +125,23 @@ def overage(ledger: pl.DataFrame, card: RateCard, accounts: pl.DataFrame) -> pl.
     )
 
 
-def tiered(adjustments: pl.DataFrame, month: Month) -> pl.DataFrame:
-    """`tiers.adjustments` → one line per account and ladder: what the ladder makes of the month, less the list price."""
+def tiered(adjustments: pl.DataFrame, daily: pl.DataFrame, card: RateCard, month: Month) -> pl.DataFrame:
+    """`tiers.adjustments` → one line per account and ladder: what the ladder makes of the month, less the list price.
+
+    Unrated where the list price is not what ``daily`` (`schemas.Daily`) charged: the days were rated with another card.
+    """
+    rows = card.prices.filter(pl.col("tier_id").is_not_null()).select("rate_id", "tier_id", "connection_fee")
+    charged = (
+        daily.join(rows, on="rate_id", how="inner")
+        .group_by("account_id", "tier_id")
+        .agg(pl.col("charge").sum(), pl.col("events").sum(), plain=(pl.col("connection_fee").fill_null(0) == 0).all())
+    )
+    known = adjustments.join(charged, on=["account_id", "tier_id"], how="left", suffix="_list")
+    # Each event was rounded to a billionth, the list amount once: they may differ by half of one an event.
+    apart = (nanos(pl.col("list_amount")) - nanos(pl.col("charge_list"))).abs() > pl.col("events")
     return _monthly(
-        _of_account(adjustments).with_columns(
-            pl.col("charge").pipe(nanos).alias("_units"),
+        _of_account(known).with_columns(
+            pl.when(~(apart & pl.col("plain")).fill_null(False)).then(nanos(pl.col("charge"))).alias("_units"),
             line=pl.lit("tier_adjustment"),
             item="lines",
             date=pl.lit(month.days[-1]),

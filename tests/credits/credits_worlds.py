@@ -29,7 +29,7 @@ def moments(first: date, end: date) -> st.SearchStrategy[datetime]:
 
 
 @st.composite
-def plans(draw, account: str, first: date, recharges=(None, "observed", "simulated")) -> list[dict]:
+def plans(draw, account: str, first: date, recharges=(None, "observed", "simulated", "simulated")) -> list[dict]:
     """Subscriptions one after the other, some on the day the one before ended; each with versions of its plan."""
     made = []
     day = first + timedelta(days=draw(st.integers(-70, 40)))
@@ -70,7 +70,7 @@ def plans(draw, account: str, first: date, recharges=(None, "observed", "simulat
 
 
 @st.composite
-def worlds(draw, accounts=("a", "b"), recharges=(None, "observed", "simulated")) -> dict:
+def worlds(draw, accounts=("a", "b"), recharges=(None, "observed", "simulated", "simulated")) -> dict:
     """months, plans, purchases and burns (lists of dicts, per account) of one to four months."""
     start = draw(BEGINNINGS)
     months = [start + k for k in range(draw(st.integers(1, 4)))]

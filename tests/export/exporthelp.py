@@ -114,10 +114,11 @@ def etl(*arguments: object) -> Said:
     return Said(done.exit_code, done.stdout_bytes, done.stderr)
 
 
-def etl_alone(*arguments: object, **options) -> subprocess.Popen:
+def etl_alone(*arguments: object, unbuffered: str = "", **options) -> subprocess.Popen:
     """The command as a process of its own, without a single connection in its environment."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "TOLLBOOK"))}
     return subprocess.Popen(
         [sys.executable, "-m", "etl", *map(str, arguments)],
-        cwd=REPOSITORY, env=kept, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+        cwd=REPOSITORY, env=kept | {"PYTHONUNBUFFERED": unbuffered},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
     )  # fmt: skip

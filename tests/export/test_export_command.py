@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import polars as pl
 import pytest
 from exporthelp import etl, etl_alone, frame, load, place, row
 
-from etl import cli, export
+from etl import cli, console, export
 from etl.jobs import Jobs
 from etl.periods import today
 
@@ -93,10 +95,11 @@ def test_standard_output_is_the_csv_file_and_nothing_else(settings):
     assert err.decode().splitlines() == ["export: 5 rows, 2026-10-01 to 2026-10-10"]
 
 
-def test_a_reader_that_has_enough_is_no_error(own):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_enough_is_no_error(own, unbuffered):
     load(own, ROWS[:1], [DAYS[0]])
     own.write_text(own.read_text().replace("start = 2026-10-01", "start = 2000-01-01"))
-    process = etl_alone("export", "--all-time", "--config", own, bufsize=0)
+    process = etl_alone("export", "--all-time", "--config", own, unbuffered=unbuffered, bufsize=0)
     assert process.stdout.read(10) == b"account_id"
     process.stdout.close()
     assert process.wait(120) == 3
@@ -106,6 +109,23 @@ def test_a_reader_that_has_enough_is_no_error(own):
         "export: 19542 rows, 2000-01-01 to 2026-10-01",
         "  missing: 2000-01-01 to 2026-09-30 (9770 days): load with python -m etl run --from 2000-01-01 --to 2026-09-30",
     ]
+
+
+def test_a_standard_output_that_takes_a_part_at_a_time_gets_all(settings, monkeypatch):
+    taken = []
+
+    class Sluggish:
+        def write(self, data) -> int:
+            taken.append(bytes(data[:100]))
+            return len(taken[-1])
+
+        def flush(self) -> None:
+            pass
+
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=Sluggish()))
+    console.exported(Jobs.open(settings), console.Export((DAYS[0], DAYS[-1]), (), "day", "lines"), "csv", None)
+    assert len(taken) > 1
+    assert b"".join(taken) == export.csv(expected("day", "lines"))
 
 
 def test_accounts_are_chosen(settings):
@@ -129,6 +149,11 @@ def test_usage_of_no_account_is_in_the_operator_s_own_export_only(own):
     stray = etl("export", *RANGE, "--by", "all", "--account", "unassigned", "--config", own)
     assert stray.text.splitlines()[1].endswith(",0.000000000,4,USD,0")
     assert etl("export", *RANGE, "--account", "acct_a", "--config", own).code == 0
+
+
+def test_no_usage_of_no_account_is_a_zero(settings):
+    none = etl("export", *RANGE, "--by", "all", "--account", "unassigned", "--config", settings)
+    assert none.text.splitlines()[1:] == ["unassigned,all,2026-10-01,2026-10-11,0,0,0,0,0,0,0,0.000000000,0,USD,0"]
 
 
 # ------------------------------------------------------------------------------------------------ what lacks is said

@@ -132,6 +132,21 @@ def test_taxes_and_rounding_are_rows_of_the_charges(pages_by_name):
     assert refund["charge_type"] == "adjustment" and refund["item"].startswith("Refund for the outage")
 
 
+def test_campaigns_split_no_row_and_are_named_nowhere():
+    ids = ("+13125550177", "+13125550178")
+
+    def held(who, month):
+        rows = made.usually_held(who, month)
+        return [*(rows[0] | {"campaign_id": i, "quantity": 7, "charge": rows[0]["charge"] / 2} for i in ids), rows[1]]
+
+    page = build(made.statement(held_monthly=held))
+    rows = read(files.monthly_charges(page))
+    assert [(row["line"], row["quantity"], Decimal(row["charge"])) for row in rows] == [
+        ("number", "14", Decimal("16.1")), ("recording_storage", "46040", Decimal("46.04")),
+    ]  # fmt: skip
+    assert not any("campaign_id" in row for row in page.monthly)
+
+
 def test_a_charge_that_is_not_known_is_an_empty_cell(statements):
     good = statements["rich"]
     unknown = {"charge": None, "unit_price": None, "rate_id": None, "unrated": "no price"}

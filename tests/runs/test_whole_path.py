@@ -12,6 +12,8 @@ from truthcheck import daily_of, differences, truth
 from etl.jobs import Jobs, NotReady
 from etl.lake import Partition
 from etl.periods import Month
+from etl.schemas import PRODUCT_LINES
+from etl.statement import cross_foot
 
 DAYS = [date(2026, 10, 5), date(2026, 10, 6), date(2026, 10, 7)]
 
@@ -69,7 +71,7 @@ def test_any_order_and_grouping_of_days_gives_the_same_bytes(loaded, settings, t
     for day in reversed(DAYS):
         backwards.run_day(day)
     backwards.state(Month(2026, 10))
-    for dataset in ("events", "ledger", "charges", "daily", "statement"):
+    for dataset in ("events", "ledger", "charges", "daily", "holdings", "credits", "monthly", "statement"):
         ours = {p: v.sha256 for p, v in loaded.lake.heads(dataset).items()}
         assert ours == {p: v.sha256 for p, v in backwards.lake.heads(dataset).items()}, dataset
 
@@ -77,9 +79,12 @@ def test_any_order_and_grouping_of_days_gives_the_same_bytes(loaded, settings, t
 def test_lines_and_owners_add_up(loaded):
     for account in loaded.directory.accounts:
         statement = loaded.statements.load(account.account_id, Month(2026, 10))
-        usage = statement.lines.filter(pl.col("section") == "usage")
-        assert usage["amount"].sum() == statement.total
-        assert usage["amount_exact"].sum() == statement.daily["charge"].sum()
+        assert cross_foot(statement.lines) == []
+        parts = statement.lines.filter(pl.col("section").is_in(["usage", "tax", "rounding"]))
+        assert parts["amount"].sum() == statement.total
+        usage = statement.lines.filter(pl.col("section") == "usage")["amount_exact"].sum()
+        by_month = statement.monthly.filter(~pl.col("line").is_in(PRODUCT_LINES))["charge"].sum()
+        assert usage == statement.daily["charge"].sum() + by_month
         by_owner = statement.daily.group_by("owner_kind").agg(pl.col("segments").sum())
         assert by_owner["segments"].sum() == statement.history[-1].segments
         assert statement.state == "open"

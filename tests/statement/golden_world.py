@@ -218,19 +218,22 @@ EVENTS = [
 ]  # fmt: skip
 
 
-def build(root: Path, *settings: str) -> Path:
-    """The quarter in a lake in ``root``, every month stated; returns the settings file. ``settings``: lines to add."""
-    for name, content in FILES.items():
+def build(root: Path, *settings: str, files: dict[str, str] | None = None, every_day: bool = False) -> Path:
+    """The quarter in a lake in ``root``, every month stated; returns the settings file. ``settings``: lines to add;
+    ``files``: other contents; ``every_day``: also the days without usage, without which no month closes."""
+    for name, content in (FILES | (files or {})).items():
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
     file = root / "tollbook.toml"
-    file.write_text(SETTINGS.replace("start = 2026-06-01", "\n".join(["start = 2028-01-01", *settings])))
+    file.write_text(SETTINGS.replace("start = 2026-09-01", "\n".join(["start = 2028-01-01", *settings])))
     jobs = opened(file)
     days = defaultdict(list)
     for i, one in enumerate(EVENTS):
         days[one["occurred_at"].date()].append(one | {"record_id": f"r{i:02d}"})
-    for day in sorted({*days, *(m.days[-1] for m in (JANUARY, FEBRUARY, MARCH))}):
+    months = (JANUARY, FEBRUARY, MARCH)
+    needed = {day for m in months for day in (m.days if every_day else m.days[-1:])}
+    for day in sorted({*days, *needed}):
         load_day(jobs, day, days[day])
     for month in (JANUARY, FEBRUARY, MARCH):
         jobs.state(month)

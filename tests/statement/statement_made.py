@@ -17,7 +17,7 @@ SEPTEMBER = Month(2026, 9)
 CLOSING_DAY = date(2026, 10, 3)
 
 SETTINGS = """\
-start = 2026-06-01
+start = 2026-09-01
 directory = "directory"
 rates = "rates"
 close_after_days = 2
