@@ -14,7 +14,7 @@ from sandbox.launch import Running
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 SETTINGS = """\
-start = 2026-03-01
+start = {start}
 directory = "directory"
 rates = "rates"
 settle_hours = 0
@@ -41,7 +41,13 @@ max_age_days = 36500
 
 
 def workplace(
-    folder: Path, provider: Running, *, lake: str = "lake", reports: str = "published", store: str = ""
+    folder: Path,
+    provider: Running,
+    *,
+    lake: str = "lake",
+    reports: str = "published",
+    store: str = "",
+    start: str = "2026-03-01",
 ) -> Path:
     """Write settings, directory and rate card into ``folder``; the path of the settings file."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +59,7 @@ def workplace(
     )
     shutil.copytree(REPOSITORY / "config" / "rates", folder / "rates")
     settings = folder / "tollbook.toml"
-    settings.write_text(SETTINGS.format(provider=provider.url, lake=lake, reports=reports, store=store))
+    settings.write_text(SETTINGS.format(provider=provider.url, lake=lake, reports=reports, store=store, start=start))
     return settings
 
 
