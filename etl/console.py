@@ -378,6 +378,12 @@ def credits(jobs: Jobs, account: str, month: Month, *, as_json: bool) -> int:
         ]  # fmt: skip
         print(f"{account}: credits of {month} (UTC)")
         _table(titles, lines, right=(2, 4, 5))
+        for row in jobs.recharges(month).iter_rows(named=True):
+            if row["account_id"] == account:
+                print(
+                    f"recharges: {row['observed_recharges']} reported ({row['observed_credits']} credits); by the "
+                    f"subscription's terms {row['simulated_recharges']} pack(s) ({row['simulated_credits']} credits)"
+                )
     return DONE
 
 

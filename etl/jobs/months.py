@@ -45,32 +45,13 @@ class MonthVerbs(Base):
         import polars as pl
 
         from etl.credits import ledger
-        from etl.rating.monthly import loaded_until
 
         def gather():
             charges = self._charges(month)
             before = self._ledgers_before(month)
 
             def compute(_base):
-                opening = self._opening(before)
-                terms, bought = self.products.allotments(), self.products.purchases
-                if opening is not None:
-                    # Counted in a closed month, then moved to this one in the file: once is enough.
-                    bought = bought.join(
-                        opening, left_on=["account_id", "purchase_id"], right_on=["account_id", "lot"], how="anti"
-                    )
-                counted = [f["account_id"] for f in (terms, bought, _or_empty("credits", opening))]
-                burning = (pl.col("credits") > 0) & pl.col("account_id").is_in(pl.concat(counted).unique().implode())
-                burns = (
-                    self._rows("charges", charges)
-                    .select("account_id", "record_id", "occurred_at", "credits")
-                    .filter(burning)
-                    .collect()
-                )
-                until = loaded_until(month, [date.fromisoformat(p["date"]) for p in charges])
-                # What was carried into a month is its own even before a day of it is loaded.
-                window = (month.first, max(until, month.first + timedelta(days=1)))
-                moved = ledger(burns, opening, terms, bought, window)
+                moved = ledger(*self._ledger_inputs(month, charges, before))
                 overage = moved.filter(pl.col("entry") == "overage")["credits"].sum()
                 return moved, {"overage": int(overage)}
 
@@ -78,6 +59,34 @@ class MonthVerbs(Base):
             return inputs, compute
 
         return self._derive("credit", self._partition("credits", month), gather)
+
+    def recharges(self, month: Month):
+        """`credits.compare_recharges` of the month: what was reported against what ours would have bought."""
+        from etl.credits import compare_recharges
+
+        return compare_recharges(*self._ledger_inputs(month, self._charges(month), self._ledgers_before(month)))
+
+    def _ledger_inputs(self, month: Month, charges: Mapping, before: Mapping[str, Version]) -> tuple:
+        """Burns, opening, subscriptions, purchases and window, as `credits.ledger` wants them."""
+        import polars as pl
+
+        from etl.rating.monthly import loaded_until
+        from etl.schemas import DATASETS
+
+        opening = self._opening(before)
+        terms, bought = self.products.allotments(), self.products.purchases
+        if opening is not None:
+            # Counted in a closed month, then moved to this one in the file: once is enough.
+            counted = {"left_on": ["account_id", "purchase_id"], "right_on": ["account_id", "lot"]}
+            bought = bought.join(opening, **counted, how="anti")
+        known = opening if opening is not None else DATASETS["credits"].empty()
+        accounts = pl.concat([f["account_id"] for f in (terms, bought, known)]).unique()
+        burning = (pl.col("credits") > 0) & pl.col("account_id").is_in(accounts.implode())
+        rows = self._rows("charges", charges).select("account_id", "record_id", "occurred_at", "credits")
+        until = loaded_until(month, [date.fromisoformat(p["date"]) for p in charges])
+        # What was carried into a month is its own even before a day of it is loaded.
+        window = (month.first, max(until, month.first + timedelta(days=1)))
+        return rows.filter(burning).collect(), opening, terms, bought, window
 
     def charge(self, month: Month) -> Done:
         """Numbers, holdings, credits, daily and products → monthly: what is charged by the month."""
