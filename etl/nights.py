@@ -119,18 +119,22 @@ def due_months(jobs: Jobs, upto: Month) -> list[str]:
 
 def close(jobs: Jobs, month: str) -> str:
     """Close the month for the accounts that may, after the months it rests on; log why the others may not."""
-    for earlier in jobs.unclosed(Month.parse(month)):
-        jobs.close(earlier)
-    for result in jobs.close(Month.parse(month)):
+    asked = Month.parse(month)
+    for each_month in (*jobs.unclosed(asked), asked):
+        _close(jobs, each_month)
+    return month
+
+
+def _close(jobs: Jobs, month: Month) -> None:
+    for result in jobs.close(month):
         if result.closed:
             log.info("%s: %s is final, revision %d", result.account_id, month, result.revision)
         if result.later:
             log.warning("%s: %s", result.account_id, result.later)
         for reason in result.held[:10]:
             log.warning("%s: %s stays open: %s", result.account_id, month, reason)
-    for sentence in jobs.loose_ends(Month.parse(month)):
+    for sentence in jobs.loose_ends(month):
         log.warning("%s", sentence)
-    return month
 
 
 def _tell(done: list[Done]) -> None:
