@@ -90,6 +90,7 @@ def reference(register_rows: list, listed_rows: list, billing: str, until: date)
         owned.setdefault((number, day), (account, "unassigned", None, None))
     cards = {"acct_a": "standard", "acct_b": "other"}
     lengths: dict[tuple, int] = defaultdict(int)
+    last: dict[tuple, tuple] = {}
     for (number, day), (account, owner, number_class, own) in owned.items():
         if billing == "month_end" and day != until - timedelta(days=1):
             continue
@@ -98,10 +99,12 @@ def reference(register_rows: list, listed_rows: list, billing: str, until: date)
         known = own is not None and account in cards
         rate, unit = ("numbers.csv", own) if known else found or (None, None)
         lengths[number, account, owner, number_class, rate, unit] += 1
+        last[number, account] = max(last.get((number, account), (day,)), (day, owner, number_class, rate, unit))
     result: dict[tuple, list] = defaultdict(lambda: [0, Decimal(0)])
-    for (_, account, owner, number_class, rate, unit), days in lengths.items():
+    for (number, account, owner, number_class, rate, unit), days in lengths.items():
         entry = result[account, owner, number_class, rate, unit, None if billing == "month_end" else days]
-        entry[0] += 1
+        # Several amounts of one number count it once, with the last of them.
+        entry[0] += last[number, account][1:] == (owner, number_class, rate, unit)
         share = Decimal(1) if billing == "month_end" else Decimal(days) / 30
         exact = None if unit is None else (unit * days / 30 if billing == "days" else unit * share)
         entry[1] = None if exact is None or entry[1] is None else entry[1] + exact.quantize(NANO, ROUND_HALF_UP)
@@ -187,11 +190,11 @@ def test_an_open_month_shows_what_is_owned_on_the_last_day_loaded() -> None:
 def recordings(*rows: tuple) -> pl.DataFrame:
     """(id, day, minutes, held until) as charges of kind recording."""
     return pl.DataFrame(
-        [("twilio", d, i, "acct_a", "member", "ann", None, u, m) for i, d, m, u in rows],
+        [("twilio", d, i, "acct_a", "member", "ann", None, u, False, m) for i, d, m, u in rows],
         schema={
             "source": pl.String, "date": pl.Date, "record_id": pl.String, "account_id": pl.String,
             "owner_kind": pl.String, "owner_id": pl.String, "campaign_id": pl.String,
-            "held_until": pl.Datetime("us", "UTC"), "quantity": pl.Int64,
+            "held_until": pl.Datetime("us", "UTC"), "vanished": pl.Boolean, "quantity": pl.Int64,
         },
         orient="row",
     )  # fmt: skip
