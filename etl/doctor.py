@@ -96,14 +96,13 @@ def _products(jobs: Jobs) -> Iterator[Verdict]:
 
 
 def _taxes(jobs: Jobs) -> Iterator[Verdict]:
-    from etl.statement import tax_terms
     from etl.taxes import unknown_exemptions, unplaced
 
     found = list(_try("taxes", lambda: f"{jobs.taxes.versions.height} rule version(s)"))
     yield from found
     if found[0].exit_code != OK:
         return
-    accounts, places = tax_terms(jobs.directory.accounts), jobs.directory.places["jurisdiction"].unique().to_list()
+    accounts, places = jobs.directory.terms, jobs.directory.places["jurisdiction"].unique().to_list()
     for sentence in unplaced(accounts, jobs.taxes, jobs.settings.start, today() + timedelta(days=31), places):
         yield Verdict("taxes", WARNING, sentence, "complete accounts.csv or places.csv, unless no tax is meant")
     for sentence in unknown_exemptions(accounts, jobs.taxes):

@@ -222,7 +222,7 @@ class Settings(BaseSettings):
     def fingerprint(self) -> str:
         """sha256 of every setting that can change a figure; named in each log entry. Where things are stored does not."""
         figures = self.model_dump(
-            mode="json", include={"currency", "credits_per_segment", "number_billing", "tax_rounding"}
+            mode="json", include={"start", "currency", "credits_per_segment", "number_billing", "tax_rounding"}
         )
         return hashlib.sha256(json.dumps(figures, sort_keys=True).encode()).hexdigest()
 

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 import polars as pl
 
-from etl.directory import Account, Directory
+from etl.directory import Account, Directory, account_terms
 from etl.lake import Conflict, Lake, Partition, Version
 from etl.money import MONEY, rounded
 from etl.periods import Month
@@ -50,12 +50,8 @@ def lines(
     Each line is rounded half-up to the currency's minor unit, once, here; the total adds the rounded lines, so what is
     printed adds up (mission rule 2). Taxes by ``rules`` (none: no taxes), rounded as ``tax_rounding`` says (rule 10).
     """
-    accounts = list(accounts)
-    known = pl.DataFrame(
-        [(a.account_id, a.currency) for a in accounts],
-        schema={"account_id": pl.String, "currency": pl.String},
-        orient="row",
-    )
+    terms = account_terms(accounts)
+    known = terms.select("account_id", "currency")
     bases = _bases(daily, monthly).join(known.select("account_id"), on="account_id", how="semi")
     by_line = (
         bases.group_by(*_LINE_KEYS, "product")
@@ -65,7 +61,7 @@ def lines(
             amount=rounded(pl.col("amount_exact"), pl.col("currency")),
         )
     )
-    every = pl.concat([by_line, _tax_lines(bases, rules, accounts, tax_rounding)], how="diagonal")
+    every = pl.concat([by_line, _tax_lines(bases, rules, terms, tax_rounding)], how="diagonal")
     billed = every.filter(pl.col("section") != "product")
     products = every.filter(pl.col("section") == "product")
     totals = [
@@ -120,11 +116,11 @@ def _bases(daily: pl.DataFrame, monthly: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _tax_lines(bases: pl.DataFrame, rules: TaxRules | None, accounts: list[Account], rounding: str) -> pl.DataFrame:
+def _tax_lines(bases: pl.DataFrame, rules: TaxRules | None, terms: pl.DataFrame, rounding: str) -> pl.DataFrame:
     """The tax and rounding rows of every account; those on products belong to the products."""
     if rules is None or rules.is_empty():
         return _no_lines().clear()
-    rows = due(bases.filter("taxable"), rules, tax_terms(accounts), rounding)
+    rows = due(bases.filter("taxable"), rules, terms, rounding)
     return rows.select(
         "account_id", "tax_level", "jurisdiction", "quantity", "unit", "base", "amount_exact", "amount", "currency",
         section=pl.when("product").then(pl.lit("product")).otherwise("section"),
@@ -132,17 +128,6 @@ def _tax_lines(bases: pl.DataFrame, rules: TaxRules | None, accounts: list[Accou
         item="name",
         # A tax that changes inside the month stands there twice.
         rate_id=pl.format("{}@{}", "tax_id", "valid_from"),
-    )  # fmt: skip
-
-
-def tax_terms(accounts: Iterable[Account]) -> pl.DataFrame:
-    """account_id, service_address, tax_exempt (list), currency: what `taxes` wants to know of accounts."""
-    return pl.DataFrame(
-        [(a.account_id, a.service_address, list(a.tax_exempt), a.currency) for a in accounts],
-        schema={
-            "account_id": pl.String, "service_address": pl.String, "tax_exempt": pl.List(pl.String), "currency": pl.String
-        },
-        orient="row",
     )  # fmt: skip
 
 

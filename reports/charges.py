@@ -87,15 +87,13 @@ class ChargeRow:
 
 @dataclass(frozen=True)
 class TaxRow:
-    """A level of taxes with its parts, or one tax. ``base`` is the amount taxed, or ``quantity`` in ``unit`` is; ``rates``
-    are the rows of the tax table."""
+    """A level of taxes with its parts, or one tax. ``base`` is the amount taxed, or ``quantity`` in ``unit`` is."""
 
     level: str
     label: str
     amount: Decimal
     change: Change
     jurisdiction: str = ""
-    rates: tuple[str, ...] = ()
     base: Decimal | None = None
     quantity: Decimal | None = None
     unit: str | None = None
@@ -298,7 +296,7 @@ def tax_rows(lines: Iterable[dict], before: Iterable[dict] | None) -> tuple[TaxR
     levels: dict[str, list[TaxRow]] = defaultdict(list)
     for key in sorted(keys, key=lambda k: (TAX_LEVELS.index(k[0]), k[2], k[1])):
         level, name, jurisdiction = key
-        amount, base, quantity, unit, rates = now.get(key, _NO_TAX)
+        amount, base, quantity, unit = now.get(key, _NO_TAX)
         previous = None if then is None else then.get(key, _NO_TAX)[0]
         counted, shown = _measured("tax", quantity, unit)
         levels[level].append(
@@ -308,7 +306,6 @@ def tax_rows(lines: Iterable[dict], before: Iterable[dict] | None) -> tuple[TaxR
                 amount=amount,
                 change=Change(amount, previous),
                 jurisdiction=presentable(jurisdiction),
-                rates=rates,
                 base=base,
                 quantity=counted,
                 unit=shown,
@@ -324,24 +321,22 @@ def _level(level: str, parts: tuple[TaxRow, ...]) -> TaxRow:
     return TaxRow(level, TAX_NAMES[level], amount, change, parts=parts)
 
 
-_NO_TAX = (ZERO, None, 0, None, ())
+_NO_TAX = (ZERO, None, 0, None)
 
 
 def _taxes(rows: Iterable[dict]) -> dict[tuple[str, str, str], tuple]:
-    """(level, name, jurisdiction) → (amount, amount taxed, quantity taxed, its unit, rates). A quantity in more than one
+    """(level, name, jurisdiction) → (amount, amount taxed, quantity taxed, its unit). A quantity in more than one
     unit is none."""
     found: dict = {}
     for row in rows:
         if row["section"] != "tax":
             continue
         key = (row["tax_level"] or "other", row["item"] or "Tax", row["jurisdiction"] or "")
-        amount, base, quantity, unit, rates = found.get(key, _NO_TAX)
+        amount, base, quantity, unit = found.get(key, _NO_TAX)
         if row["base"] is not None:
             base = (base or ZERO) + row["base"]
-        if row["rate_id"] and row["rate_id"] not in rates:
-            rates = (*rates, row["rate_id"])
         unit = row["unit"] if key not in found or row["unit"] == unit else None
-        found[key] = amount + row["amount"], base, quantity + (row["quantity"] or 0), unit, rates
+        found[key] = amount + row["amount"], base, quantity + (row["quantity"] or 0), unit
     return found
 
 

@@ -20,8 +20,8 @@ parentheses may be missing, and so may the files in parentheses.
 
 from __future__ import annotations
 
-from etl.directory.attribution import Account, Directory
+from etl.directory.attribution import Account, Directory, account_terms
 from etl.directory.files import load
 from etl.schemas import UNASSIGNED
 
-__all__ = ["UNASSIGNED", "Account", "Directory", "load"]
+__all__ = ["UNASSIGNED", "Account", "Directory", "account_terms", "load"]

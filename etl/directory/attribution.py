@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -106,7 +106,8 @@ class Directory:
             owned = _by_identity(owned, self.identities)
         if "recording" in kinds:
             owned = _by_call(owned)
-        known = owned.join(self._terms, on="account_id", how="left", maintain_order="left").with_columns(
+        terms = self.terms.select("account_id", "currency", "rate_card")
+        known = owned.join(terms, on="account_id", how="left", maintain_order="left").with_columns(
             currency=pl.col("currency").fill_null(default_currency)
         )
         return _with_places(_with_carriers(known, self.carriers), self.places)
@@ -120,12 +121,21 @@ class Directory:
         )
 
     @cached_property
-    def _terms(self) -> pl.DataFrame:
-        return pl.DataFrame(
-            [(a.account_id, a.currency, a.rate_card) for a in self.accounts],
-            schema={"account_id": pl.String, "currency": pl.String, "rate_card": pl.String},
-            orient="row",
-        )
+    def terms(self) -> pl.DataFrame:
+        """`account_terms` of every account."""
+        return account_terms(self.accounts)
+
+
+def account_terms(accounts: Iterable[Account]) -> pl.DataFrame:
+    """Accounts → account_id, currency, rate_card, valid_from (Date), service_address, tax_exempt (List[String])."""
+    return pl.DataFrame(
+        [(a.account_id, a.currency, a.rate_card, a.valid_from, a.service_address, list(a.tax_exempt)) for a in accounts],
+        schema={
+            "account_id": pl.String, "currency": pl.String, "rate_card": pl.String, "valid_from": pl.Date,
+            "service_address": pl.String, "tax_exempt": pl.List(pl.String),
+        },
+        orient="row",
+    )  # fmt: skip
 
 
 def in_force(rows: pl.DataFrame, day: date) -> pl.DataFrame:

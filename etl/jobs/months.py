@@ -70,7 +70,6 @@ class MonthVerbs(Base):
         """Burns, opening, subscriptions, purchases and window, as `credits.ledger` wants them."""
         import polars as pl
 
-        from etl.rating.monthly import loaded_until
         from etl.schemas import DATASETS
 
         opening = self._opening(before)
@@ -83,7 +82,7 @@ class MonthVerbs(Base):
         accounts = pl.concat([f["account_id"] for f in (terms, bought, known)]).unique()
         burning = (pl.col("credits") > 0) & pl.col("account_id").is_in(accounts.implode())
         rows = self._rows("charges", charges).select("account_id", "record_id", "occurred_at", "credits")
-        until = loaded_until(month, [date.fromisoformat(p["date"]) for p in charges])
+        until = _loaded_until(month, charges)
         # What was carried into a month is its own even before a day of it is loaded.
         window = (month.first, max(until, month.first + timedelta(days=1)))
         return rows.filter(burning).collect(), opening, terms, bought, window
@@ -100,12 +99,13 @@ class MonthVerbs(Base):
             holdings, ledger = (self.lake.head(self._partition(d, month)) for d in ("holdings", "credits"))
 
             def compute(_base):
-                accounts = monthly.account_terms(self.directory.accounts)
-                until = monthly.loaded_until(month, [date.fromisoformat(p["date"]) for p in rolled])
+                accounts = self.directory.terms
+                until = _loaded_until(month, rolled)
                 register = self.directory.owned_numbers(max(month.first, self.settings.start), until)
                 owned = monthly.number_days(self._listed_numbers(listed, charges), register)
-                owned = owned.join(self._customers_since(), on="account_id", how="left").filter(
-                    pl.col("date") >= pl.col("since").fill_null(date.min)
+                since = accounts.select("account_id", "valid_from")
+                owned = owned.join(since, on="account_id", how="left").filter(
+                    pl.col("date") >= pl.col("valid_from").fill_null(date.min)
                 )
                 daily = self._daily(rolled)
                 calls = self._covered_calls(charges, tiers.needs_calls(self.card))
@@ -261,16 +261,6 @@ class MonthVerbs(Base):
             parts.append(rows.filter(own | ~pl.col("account_id").is_in(others) if before[""] == version else own))
         return pl.concat(parts)
 
-    def _customers_since(self):
-        """account_id, since: the first day as a customer, where accounts.csv says one."""
-        import polars as pl
-
-        return pl.DataFrame(
-            [(a.account_id, a.valid_from) for a in self.directory.accounts],
-            schema={"account_id": pl.String, "since": pl.Date},
-            orient="row",
-        )
-
     def _before(self, dataset: str, month: Month, verb: Callable[[Month], Done]) -> Version | None:
         """The head of the month before, made now if it is not there yet; None in the first month."""
         if month <= Month.of(self.settings.start):
@@ -305,9 +295,10 @@ class MonthVerbs(Base):
         import polars as pl
 
         key = ["date", "source", "record_id"]
-        of_numbers = (pl.col("kind") == "number", pl.col("outcome") == "accepted")
-        listed = self._rows("events", events).filter(*of_numbers).select(*key, number_e164="to_number")
-        owners = self._rows("charges", charges).filter(of_numbers[0])
+        numbers = pl.col("kind") == "number"
+        accepted = self._rows("events", events).filter(numbers, pl.col("outcome") == "accepted")
+        listed = accepted.select(*key, number_e164="to_number")
+        owners = self._rows("charges", charges).filter(numbers)
         return (
             owners.select(*key, "account_id", "owner_kind", "owner_id", "campaign_id")
             .join(listed, on=key)
@@ -438,6 +429,12 @@ class MonthVerbs(Base):
 def _hashes(heads: Mapping[object, Version | None]) -> dict[str, str]:
     """What each input held, by its path."""
     return {str(name): version.sha256 for name, version in heads.items() if version is not None}
+
+
+def _loaded_until(month: Month, heads: Iterable[Partition]) -> date:
+    """The day after the last one of these partitions; the month's first day when there are none."""
+    last = max((p["date"] for p in heads), default=None)
+    return date.fromisoformat(last) + timedelta(days=1) if last else month.first
 
 
 def _or_empty(dataset: str, frame):

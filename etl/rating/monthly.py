@@ -11,13 +11,12 @@ from datetime import UTC, date, datetime, time, timedelta
 import polars as pl
 
 from etl.money import MONEY, check_products, from_nanos, nanos, times
-from etl.periods import Month, days
+from etl.periods import Month
 from etl.prefixes import find
 from etl.rating.card import PRICE_KEY, RateCard, in_force
 from etl.rating.charge import NO_ACCOUNT, NO_PRICE
 from etl.schemas import DATASETS, UNASSIGNED
 
-NUMBER_BILLING = ("month_end", "days")
 OWN_PRICE = "numbers.csv"
 """The rate of a number that has its own price in the directory."""
 
@@ -137,7 +136,7 @@ def tiered(adjustments: pl.DataFrame, daily: pl.DataFrame, card: RateCard, month
         .agg(pl.col("charge").sum(), pl.col("events").sum(), plain=(pl.col("connection_fee").fill_null(0) == 0).all())
     )
     known = adjustments.join(charged, on=["account_id", "tier_id"], how="left", suffix="_list")
-    # Each event was rounded to a billionth, the list amount once: they may differ by half of one an event.
+    # Each event was rounded to a billionth, the list amount once per price row: less than one apart an event.
     apart = (nanos(pl.col("list_amount")) - nanos(pl.col("charge_list"))).abs() > pl.col("events")
     return _monthly(
         _of_account(known).with_columns(
@@ -289,18 +288,3 @@ def _monthly(rows: pl.DataFrame) -> pl.DataFrame:
         .when(pl.col("_units").is_null())
         .then(pl.lit(NO_PRICE)),
     ).select(pl.col(name).cast(dtype) for name, dtype in types.items())
-
-
-def account_terms(accounts) -> pl.DataFrame:
-    """Accounts of the directory → account_id, currency, rate_card."""
-    return pl.DataFrame(
-        [(a.account_id, a.currency, a.rate_card) for a in accounts],
-        schema={"account_id": pl.String, "currency": pl.String, "rate_card": pl.String},
-        orient="row",
-    )
-
-
-def loaded_until(month: Month, rolled: list[date]) -> date:
-    """First UTC day after the month's last one that is rolled up; the month's first day when none is."""
-    inside = [d for d in rolled if d in set(days(month.first, month.end))]
-    return max(inside) + timedelta(days=1) if inside else month.first
