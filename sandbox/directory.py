@@ -36,7 +36,7 @@ def rows(world: World, clock: Clock) -> dict[str, list[tuple]]:
     accounts, numbers, owners, campaigns = [], [], [], []
     for a in CUSTOMERS:
         accounts.append(
-            (a.account_id, a.name, a.company, "USD", "standard", a.email_to, a.sid, a.service_address, a.tax_exempt)
+            (a.account_id, a.name, a.company, "USD", plans.rate_card(a), a.email_to, a.sid, a.service_address, a.tax_exempt)
         )
         owners += [(a.account_id, "member", owner_id, name, owner_id) for owner_id, name in a.members]
         owners += [(a.account_id, "inbox", owner_id, name, "") for owner_id, name in a.inboxes]

@@ -68,6 +68,11 @@ DECLINED = date(2026, 8, 20)
 BY_HAND = 15 * 3600 + 1800, 2_000, 5_600, "bought by hand: the card had been declined"
 
 
+def rate_card(account: Account) -> str:
+    """Who has a plan pays texts in credits, and nothing else for them."""
+    return "plan" if account in (AGENCY.account, PRACTICE.account) else "standard"
+
+
 def factor(world: World) -> int:
     """How many times the plain volume this world has: once at least, and no credits of ten digits."""
     return min(max(1, round(world.volume[MESSAGE] / PLAIN_VOLUME)), 6_000)

@@ -54,15 +54,22 @@ def complaints(prices=(), fees=()) -> list[str]:
 # ------------------------------------------------------------------------------------------------ the example
 
 
-def test_the_example_card_loads_and_has_no_gap():
+def test_the_example_cards_load_and_have_no_gap():
     loaded = card.load(EXAMPLE)
-    assert loaded.names() == {"standard"}
+    assert loaded.names() == {"standard", "plan"}
     assert card.gaps(loaded, date(2026, 1, 1), date(2027, 1, 1)) == []
 
 
-def test_the_example_card_prices_every_line_that_a_price_makes():
+@pytest.mark.parametrize("name", ["standard", "plan"])
+def test_an_example_card_prices_every_line_that_a_price_makes(name):
     elsewhere = {"carrier_fee", "tier_adjustment", "adjustment", "subscription", "credit_pack"}
-    assert set(card.load(EXAMPLE).prices["line"]) == set(LINES) - elsewhere
+    prices = card.load(EXAMPLE).prices.filter(pl.col("rate_card") == name)
+    assert set(prices["line"]) == set(LINES) - elsewhere
+
+
+def test_on_the_plan_card_texts_cost_credits_and_no_money():
+    prices = card.load(EXAMPLE).prices.filter(pl.col("line") == "text", pl.col("rate_card") == "plan")
+    assert set(prices["price"]) == {Decimal(0)}
 
 
 CARRIERS = ("AT&T", "T-Mobile", "Verizon", "US Cellular", "Other", None)

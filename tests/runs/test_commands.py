@@ -73,8 +73,10 @@ def test_a_night_then_the_same_night(surroundings):
     code, text = etl("run", *DAY, "--json")
     first = records(text)
     assert code == 0
-    assert [r["verb"] for r in first[:-1]] == ["pull", "normalise", "normalise", "rate", "roll up", "state"]
-    assert first[-1]["changed"] == 6
+    assert [r["verb"] for r in first[:-1]] == [
+        "pull", "normalise", "normalise", "rate", "reconcile", "roll up", "state",
+    ]  # fmt: skip
+    assert first[-1]["changed"] == 7
     code, text = etl("run", *DAY, "--json")
     assert code == 0
     assert records(text)[-1]["changed"] == 0
@@ -82,7 +84,7 @@ def test_a_night_then_the_same_night(surroundings):
 
 def test_what_is_held_back_is_3(surroundings, settings):
     prices = settings.parent / "rates" / "prices.csv"
-    prices.write_text("".join(line for line in prices.read_text().splitlines(True) if not line.startswith("mms-out")))
+    prices.write_text("".join(line for line in prices.read_text().splitlines(True) if "mms-out" not in line))
     code, text = etl("run", *DAY)
     assert code == 3
     assert "without a price" in text
@@ -91,7 +93,7 @@ def test_what_is_held_back_is_3(surroundings, settings):
 def test_a_price_added_later_is_applied_without_asking_the_provider(surroundings, settings, provider):
     prices = settings.parent / "rates" / "prices.csv"
     whole = prices.read_text()
-    prices.write_text("".join(line for line in whole.splitlines(True) if not line.startswith("mms-out")))
+    prices.write_text("".join(line for line in whole.splitlines(True) if "mms-out" not in line))
     assert etl("run", *DAY)[0] == 3
     prices.write_text(whole)
     before = httpx.get(f"{provider.url}/_sandbox/stats").json()
@@ -105,13 +107,9 @@ def test_an_account_without_a_price_stays_open_and_stops_no_other(surroundings, 
     numbers = settings.parent / "directory" / "accounts.csv"
     accounts = numbers.read_text().splitlines(True)
     prices = settings.parent / "rates" / "prices.csv"
-    no_mms = "".join(
-        line.replace("standard", "bare") for line in prices.read_text().splitlines(True)[1:] if "mms-out" not in line
-    )
-    bare = no_mms.replace("text-", "bare-text-").replace("mms-", "bare-mms-").replace("call-", "bare-call-")
-    bare = bare.replace("failed-", "bare-failed-").replace("campaign-", "bare-campaign-")
-    prices.write_text(prices.read_text() + bare)
-    numbers.write_text("".join(a.replace("standard", "bare") if a.startswith("acct_harbor") else a for a in accounts))
+    bare = [line for line in prices.read_text().splitlines(True) if ",plan," in line and "mms-out" not in line]
+    prices.write_text(prices.read_text() + "".join(f"bare-{line.replace(',plan,', ',bare,')}" for line in bare))
+    numbers.write_text("".join(a.replace(",plan,", ",bare,") if a.startswith("acct_harbor") else a for a in accounts))
     assert etl("rate", "--month", "2026-10")[0] == 3
     code, text = etl("close", "--month", "2026-10", "--json")
     closed = {r["account_id"]: r for r in records(text)}
@@ -205,9 +203,8 @@ def test_closing_wants_the_newest_charges_and_says_what_came_after(surroundings,
 
     def text_costs(price: str) -> None:
         lines = prices.read_text().splitlines(True)
-        row = next(i for i, line in enumerate(lines) if line.startswith("text-out-us-2,"))
-        lines[row] = lines[row].replace(lines[row].split(",")[8], price, 1)
-        prices.write_text("".join(lines))
+        changed = ("text-out-us-2,", "plan-text-out-us-1,")
+        prices.write_text("".join(r.replace(r.split(",")[8], price, 1) if r.startswith(changed) else r for r in lines))
 
     assert etl("run", "--month", "2026-09")[0] == 0
     text_costs("0.0097")
