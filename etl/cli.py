@@ -151,9 +151,7 @@ def rate(
 
         jobs = _jobs(config, source)
         with console.Progress("rate", len(window), json) as progress:
-            progress.each_day(
-                window, lambda d: [*[jobs.rate(d, s) for s in source or jobs.sources], jobs.roll_up(d)], workers
-            )
+            progress.each_day(window, lambda d: jobs.rate_day(d, source), workers)
             progress.months(jobs, window)
         return progress.exit_code()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from etl.jobs import Done, Jobs, NotReady, Report, held
-from etl.periods import Month, days, parse_day, today
+from etl.periods import Month, days, parse_day, runs, today
 from etl.settings import ConfigurationError
 
 DONE, FAILED, WRONG_USE, HELD = 0, 1, 2, 3
@@ -168,9 +168,13 @@ def reconciled(jobs: Jobs, window: list[date], sources: list[str], *, as_json: b
                 if as_json:
                     emit({"date": day, "source": source, **row})
                     continue
+                theirs = (
+                    "" if row["ledger_count"] is None
+                    else f", the provider's {row['ledger_count']} and {row['ledger_cost']:f}"
+                )  # fmt: skip
                 print(
                     f"{day} {row['provider_account']} {row['category']}: {row['verdict']}, {row['why']}; ours {row['count']} "
-                    f"records and {row['cost']:f}, the provider's {row['ledger_count']} and {row['ledger_cost']:f}"
+                    f"records and {row['cost']:f}{theirs}"
                 )
     if not as_json:
         print(f"reconcile: {compared} totals compared, {unexplained} unexplained")
@@ -327,7 +331,7 @@ def _print_bytes(data: bytes) -> None:
 
 def _say_what_lacks(table, chosen: list[date], missing: list[date], out: Path | None) -> int:
     print(f"export: {table.height} rows, {chosen[0]} to {chosen[-1]}{f', in {out}' if out else ''}", file=sys.stderr)
-    for first, last in _runs(missing):
+    for first, last in runs(missing):
         when, load = (f"{first}", f"--date {first}") if first == last else (
             f"{first} to {last} ({(last - first).days + 1} days)", f"--from {first} --to {last}"
         )  # fmt: skip
@@ -336,17 +340,6 @@ def _say_what_lacks(table, chosen: list[date], missing: list[date], out: Path | 
     if unrated:
         print(f"  held back: {unrated} record(s) have no price yet: charge lacks them", file=sys.stderr)
     return HELD if missing or unrated else DONE
-
-
-def _runs(some: list[date]) -> list[tuple[date, date]]:
-    """Sorted days as (first, last) of each unbroken run."""
-    runs: list[tuple[date, date]] = []
-    for day in some:
-        if runs and runs[-1][1] == day - timedelta(days=1):
-            runs[-1] = (runs[-1][0], day)
-        else:
-            runs.append((day, day))
-    return runs
 
 
 # ------------------------------------------------------------------------------------------------ credits, rate cards

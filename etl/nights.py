@@ -67,6 +67,11 @@ def months_of(windows: list[str]) -> list[Month]:
     return sorted({Month.of(d) for window in windows for d in window_days(window)})
 
 
+def touched(day: date, windows: list[str] | None) -> list[str]:
+    """The months a night loads days of, its own always: also where its plan came to nothing."""
+    return [str(month) for month in sorted({Month.of(day), *months_of(windows or [])})]
+
+
 def state(jobs: Jobs, windows: list[str]) -> list[str]:
     """Bring the statements of the months touched up to date."""
     months = months_of(windows)
@@ -75,7 +80,7 @@ def state(jobs: Jobs, windows: list[str]) -> list[str]:
 
 
 def reconcile(jobs: Jobs, window: str, source: str) -> str:
-    """Log every total that differs from the provider's; a difference holds nothing back by itself."""
+    """Keep the comparison with the provider's totals and log each that differs; a difference holds nothing back by itself."""
     for day in window_days(window):
         found = jobs.reconcile(day, source)
         differing = found.filter(found["verdict"] == "unexplained")

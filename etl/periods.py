@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -66,6 +66,17 @@ def days(start: date, end: date) -> Iterator[date]:
     while start < end:
         yield start
         start += timedelta(days=1)
+
+
+def runs(some: Iterable[date]) -> list[tuple[date, date]]:
+    """Sorted days → (first, last) of each unbroken run."""
+    found: list[tuple[date, date]] = []
+    for day in some:
+        if found and found[-1][1] == day - timedelta(days=1):
+            found[-1] = (found[-1][0], day)
+        else:
+            found.append((day, day))
+    return found
 
 
 def parse_day(text: str) -> date:

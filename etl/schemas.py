@@ -8,6 +8,7 @@ times are UTC with microseconds. Strings with a closed set of values name the se
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import dataframely as dy
 import polars as pl
@@ -38,6 +39,8 @@ SECTIONS = ("usage", "tax", "rounding", "total", "product", "product_total")
 """usage + tax + rounding = total. Products (subscriptions, credit packs) are paid apart, on their own page."""
 ENTRIES = ("open", "grant", "purchase", "recharge", "burn", "overage", "expire")
 TAX_LEVELS = ("federal", "state", "local", "other")
+VERDICTS = ("ok", "explained", "unexplained", "no totals")
+"""Of a comparison with the provider's own total; ``no totals``: the source gives none, so nothing was compared."""
 ENCODINGS = ("GSM-7", "UCS-2")
 SEGMENT_SOURCES = ("reported", "computed")
 
@@ -195,6 +198,28 @@ class Ledger(dy.Schema):
     usage_unit = _text("unit of usage: read it, it changes")
     cost = _money("positive is a cost")
     currency = _text("ISO 4217, upper case")
+
+
+class Reconciled(dy.Schema):
+    """Our records of one day against the provider's own totals: one row per account and category that either side has."""
+
+    provider_account = _text("the provider's account", key=True)
+    category = _text(
+        "the provider's name for what is counted; sms, mms and calls are both directions together", key=True
+    )
+    count = _count("our records that have a provider price")
+    ledger_count = _count("the provider's count; null where it gives none", nullable=True)
+    quantity = _count("segments (sms), messages (mms) or started minutes (calls, recordings) of those records")
+    ledger_quantity = dy.Int64(nullable=True, description="the provider's billed quantity in usage_unit")
+    usage_unit = _text("unit of ledger_quantity")
+    cost = _money("what our records say they cost us", nullable=False)
+    ledger_cost = _money("what the provider's total says")
+    ledger_fees = _money("what its carrier-fee total says")
+    unpriced = _count("our records that have no provider price yet")
+    reading = _one_of(("apart", "included"), "whether a record's price holds its carrier fee", nullable=True)
+    verdict = _one_of(VERDICTS, "of the comparison")
+    why = _text("what differs or explains it; null when ok")
+    account_id = _text("the customer billed for every record of the provider's account that day; null when several are")
 
 
 class Charges(dy.Schema):
@@ -367,7 +392,7 @@ class Dataset:
     def columns(self) -> list[str]:
         return self.schema.column_names()
 
-    @property
+    @cached_property
     def types(self) -> dict[str, pl.DataType]:
         """Column → Polars type, in contract order."""
         return dict(self.empty().schema)
@@ -384,6 +409,10 @@ class Dataset:
         return self.schema.validate(ordered)
 
     def empty(self) -> pl.DataFrame:
+        return self._empty
+
+    @cached_property
+    def _empty(self) -> pl.DataFrame:
         return self.schema.create_empty()
 
 
@@ -393,6 +422,7 @@ DATASETS = {
         Dataset("raw", Raw, ("date", "source"), ("resource", "provider_account", "page")),
         Dataset("events", Events, ("date", "source"), ("kind", "record_id")),
         Dataset("ledger", Ledger, ("date", "source"), ("provider_account", "category")),
+        Dataset("reconciled", Reconciled, ("date", "source"), ("provider_account", "category")),
         Dataset("charges", Charges, ("date", "source"), ("account_id", "kind", "occurred_at", "record_id")),
         Dataset(
             "daily",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -19,10 +19,25 @@ from etl.directory import Account, Directory, account_terms
 from etl.lake import Conflict, Lake, Partition, Version
 from etl.money import MONEY, rounded
 from etl.periods import Month
+from etl.reconcile import COST_DIFFERS
 from etl.schemas import DATASETS, HELD_LINES, LINES, PRODUCT_LINES, SECTIONS, TAX_LEVELS
 from etl.taxes import TaxRules, due
 
 HISTORY_MONTHS = 6
+
+RECONCILED = {"date": pl.Date} | {
+    name: DATASETS["reconciled"].types[name]
+    for name in (
+        "category", "count", "ledger_count", "quantity", "ledger_quantity", "usage_unit", "unpriced", "verdict", "why",
+    )
+}  # fmt: skip
+"""What a statement tells of `schemas.Reconciled`: what the provider charges us is not for a customer's page."""
+
+NAMED = {"owners": ("owner_kind", "owner_id", "name"), "campaigns": ("campaign_id", "name")}
+"""Names a statement shows, and by what they are found."""
+
+_SHOWN = ("name", "company", "locale")
+"""Of an account, beside its currency: what its page shows."""
 
 _LINE_KEYS = ("account_id", "line", "item", "direction", "type", "carrier", "registered", "unit", "currency")
 _PLACES = ("caller_place", "callee_place")
@@ -168,14 +183,36 @@ def missing_days(
 ) -> list[str]:
     """What the month lacks from go-live (``start``) on, as sentences: days without a roll-up, and sources a day's roll-up
     did not contain."""
+    return [lacks(day, absent) for day, absent in missing(lake, days, month, sources, start).items()]
+
+
+def missing(
+    lake: Lake, days: Mapping[Partition, Version], month: Month, sources: Iterable[str], start: date = date.min
+) -> dict[date, list[str]]:
+    """Each day that `missing_days` names, with the sources it lacks."""
     by_date = {p["date"]: v for p, v in days.items()}
-    lacking = []
+    lacking = {}
     for day in (d for d in month.days if d >= start):
         version = by_date.get(day.isoformat())
         absent = [s for s in sorted(sources) if version is None or not _contains(lake, version, day, s)]
         if absent:
-            lacking.append(f"{day} of {', '.join(absent)}: load it with python -m etl run --date {day}")
+            lacking[day] = absent
     return lacking
+
+
+def lacks(day: date, absent: Iterable[str]) -> str:
+    """The sentence for a day that is missing."""
+    return f"{day} of {', '.join(absent)}: load it with python -m etl run --date {day}"
+
+
+def uncompared_days(days: Iterable[Version], reconciled: Iterable[Version]) -> tuple[date, ...]:
+    """The days of these roll-ups of which some source was not compared with the provider's own totals."""
+    compared = {(v.partition["date"], v.partition["source"]) for v in reconciled}
+    return tuple(
+        date.fromisoformat(day)
+        for day, inputs in sorted((v.partition["date"], v.inputs) for v in days)
+        if any((day, name.removeprefix("charges/")) not in compared for name in inputs)
+    )
 
 
 def _contains(lake: Lake, rolled: Version, day: date, source: str) -> bool:
@@ -258,9 +295,13 @@ def close(
     *,
     total: Decimal,
     closed_at: str,
+    reconciled: Iterable[Version] = (),
+    provider_accounts: Iterable[str] = (),
+    names: Mapping[str, pl.DataFrame] | None = None,
 ) -> Closing:
     """Freeze the account's month as revision 1. A second attempt, or a rival, finds the first one's manifest and is
-    content with it: a closed month is immutable."""
+    content with it: a closed month is immutable. ``provider_accounts``: those whose totals are this account's. ``names``:
+    `named` of the account."""
     document = {
         "account_id": account.account_id,
         "month": str(month),
@@ -268,14 +309,25 @@ def close(
         "closed_at": closed_at,
         "run_id": lake.run_id,
         "currency": account.currency,
+        "account": {name: getattr(account, name) for name in _SHOWN},
         "total": str(total),
         "statement": _reference(statement),
         "daily": [_reference(v) for _, v in sorted(days.items(), key=lambda item: item[0].path)],
         **{v.partition.dataset: _reference(v) for v in by_month},
+        "reconciled": [_reference(v) for v in sorted(reconciled, key=lambda v: v.partition.path)],
+        "provider_accounts": list(provider_accounts),
+        **{name: frame.rows() for name, frame in (names or {}).items()},
     }
     with contextlib.suppress(Conflict):
         lake.pin(close_key(month, account.account_id, 1), document)
     return Closing(account.account_id, month, revision=1)
+
+
+def named(directory: Directory, account_id: str) -> dict[str, pl.DataFrame]:
+    """What the directory calls the account's ``owners`` and ``campaigns``: the columns of `NAMED`."""
+    frames = {"owners": directory.owners, "campaigns": directory.campaigns}
+    mine = pl.col("account_id") == account_id
+    return {name: frame.filter(mine).select(NAMED[name]) for name, frame in frames.items()}
 
 
 def _reference(version: Version) -> dict:
@@ -297,6 +349,8 @@ class MonthTotals:
     messages_received: int
     segments_sent: int
     segments_received: int
+    currency: str = ""
+    """Of ``total``: an account may have had another one in an earlier month."""
 
     @property
     def messages(self) -> int:
@@ -316,7 +370,13 @@ class Statement:
     ``owners``: owner_kind, owner_id, name. ``campaigns``: campaign_id, name. ``history``: oldest first, this month last;
     months before the account's first usage are left out, a month without usage after it is not. ``through``: last UTC day in the figures; ``held``: what the month
     lacks, as sentences. ``published``: every month with a statement, oldest first. ``ledger``: `schemas.Credits` and
-    ``monthly``: `schemas.Monthly` of this month.
+    ``monthly``: `schemas.Monthly` of this month. ``reconciled``: `RECONCILED`, this month's records against the provider's
+    own totals, never with an amount; ``uncompared``: loaded days for which there is no comparison; both empty when
+    ``own_provider`` is false: no provider account is this account's alone. ``comparison_kept`` is false for a month closed
+    before comparisons were kept. ``earlier_ledger`` and ``earlier_monthly``: how lots of the ledger came in, and what packs
+    cost, in the earlier months in which those lots were bought.
+
+    Of a closed month everything is as it was when it closed, but ``account.email_to``.
     """
 
     account: Account
@@ -336,6 +396,12 @@ class Statement:
     published: tuple[Month, ...] = ()
     ledger: pl.DataFrame = field(default_factory=DATASETS["credits"].empty)
     monthly: pl.DataFrame = field(default_factory=DATASETS["monthly"].empty)
+    reconciled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RECONCILED))
+    uncompared: tuple[date, ...] = ()
+    own_provider: bool = True
+    comparison_kept: bool = True
+    earlier_ledger: pl.DataFrame = field(default_factory=DATASETS["credits"].empty)
+    earlier_monthly: pl.DataFrame = field(default_factory=DATASETS["monthly"].empty)
 
     @property
     def statement_id(self) -> str:
@@ -357,6 +423,7 @@ class Statements:
         self._heads = lake.heads("statement")
         self._closings: dict[Month, dict[str, dict]] = {}
         self._days: dict[Month, dict[Partition, Version]] = {}
+        self._comparisons: dict[Month, tuple[Version, ...]] = {}
         self._lacking: dict[Month, list[str]] = {}
         self._frames: dict[tuple, dict[str, pl.DataFrame]] = {}
 
@@ -380,16 +447,19 @@ class Statements:
             raise LookupError(f"there is no statement for {month}: run python -m etl run for its days first")
         shown = [m for m in month.last(HISTORY_MONTHS) if m in self.months()]
         parts = {m: self._month(account_id, m) for m in shown}
-        totals = (_totals(m, self._state(account_id, m), *parts[m]) for m in shown)
+        totals = (_totals(m, self._state(account_id, m), account, *parts[m]) for m in shown)
         first = next((m for m in shown if parts[m][2].height), month)
         history = tuple(t for t in totals if t.month >= first)
         manifest, own_lines, _, versions = parts[month]
+        ledger = self._by_month("credits", manifest, month, account_id)
+        earlier_ledger, earlier_monthly = self._bought_before(account_id, month, ledger)
+        compared, uncompared, own_provider = self._comparison(account_id, month, manifest, versions[1:])
+        names = _as_pinned(manifest, named(self.directory, account_id))
         before = parts.get(month - 1)
         lacking = [] if manifest else self._missing(month)
         through = max((p["date"] for p in self._month_days(month)), default=None)
-        mine = pl.col("account_id") == account_id
         return Statement(
-            account=account,
+            account=_as_closed(account, manifest),
             month=month,
             state=self._state(account_id, month),
             revision=manifest["revision"] if manifest else 0,
@@ -398,15 +468,57 @@ class Statements:
             lines=own_lines,
             previous_lines=before[1] if before else DATASETS["statement"].empty(),
             daily=pl.concat([parts[m][2] for m in shown if m >= first], how="vertical"),
-            owners=self.directory.owners.filter(mine).drop("account_id"),
-            campaigns=self.directory.campaigns.filter(mine).drop("account_id"),
+            owners=names["owners"],
+            campaigns=names["campaigns"],
             history=history,
             held=tuple(f"day missing: {sentence}" for sentence in lacking),
             computed_from=tuple((v.partition.path, v.seq, v.sha256) for v in versions),
             published=tuple(self.months()),
-            ledger=self._by_month("credits", manifest, month, account_id),
+            ledger=ledger,
             monthly=self._by_month("monthly", manifest, month, account_id),
+            reconciled=compared,
+            uncompared=uncompared,
+            own_provider=own_provider,
+            comparison_kept=manifest is None or "provider_accounts" in manifest,
+            earlier_ledger=earlier_ledger,
+            earlier_monthly=earlier_monthly,
         )
+
+    def _comparison(
+        self, account_id: str, month: Month, manifest: dict | None, days: Iterable[Version]
+    ) -> tuple[pl.DataFrame, tuple[date, ...], bool]:
+        """(`RECONCILED` rows, days not compared, whether a provider account is this account's alone), as pinned or as
+        they stand. A day on which somebody else is billed for records of such a provider account is not compared: its
+        totals are theirs too."""
+        if manifest is None:
+            versions = self._month_comparisons(month)
+            own = self.directory.own_provider_accounts(account_id)
+        elif "provider_accounts" not in manifest:
+            return pl.DataFrame(schema=RECONCILED), uncompared_days(days, ()), True
+        else:
+            versions = tuple(self._pinned(reference) for reference in manifest["reconciled"])
+            own = tuple(manifest["provider_accounts"])
+        if not own:
+            return pl.DataFrame(schema=RECONCILED), (), False
+        found = pl.concat(self._part(versions, "reconciled", "provider_account", sid) for sid in own)
+        others = found.filter(pl.col("account_id").ne_missing(account_id))["date"].unique()
+        cost_only = (pl.col("why") == COST_DIFFERS).fill_null(False)
+        rows = (
+            found.filter(~pl.col("date").is_in(others.implode()))
+            .with_columns(
+                verdict=pl.when(cost_only).then(pl.lit("ok")).otherwise("verdict"),
+                why=pl.when(~cost_only).then("why"),
+            )
+            .sort("date", "category", "provider_account", "source")
+            .select(*RECONCILED)
+        )
+        return rows, tuple(sorted({*uncompared_days(days, versions), *others})), True
+
+    def _month_comparisons(self, month: Month) -> tuple[Version, ...]:
+        if month not in self._comparisons:
+            heads = self.lake.heads("reconciled", date=(month.first, month.days[-1]))
+            self._comparisons[month] = tuple(v for _, v in sorted(heads.items(), key=lambda item: item[0].path))
+        return self._comparisons[month]
 
     def _by_month(self, dataset: str, manifest: dict | None, month: Month, account_id: str) -> pl.DataFrame:
         """The account's rows of a dataset with one partition a month, as pinned or as they stand."""
@@ -416,6 +528,25 @@ class Statements:
             version = self._pinned(manifest[dataset]) if dataset in manifest else None
         rows = self._of_account((version,) if version else (), dataset, account_id)
         return rows.select(DATASETS[dataset].columns)
+
+    def _bought_before(self, account_id: str, month: Month, ledger: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What brought the ledger's lots in that were bought in earlier months: rows of those months' ledgers, and their
+        packs. Months close in order, so where this one is closed they are pinned too."""
+        days = ledger["bought_at"].drop_nulls().dt.date().unique().sort()
+        found = {"credits": [DATASETS["credits"].empty()], "monthly": [DATASETS["monthly"].empty()]}
+        for earlier in dict.fromkeys(Month.of(day) for day in days if day < month.first):
+            manifest = self._closed(earlier).get(account_id)
+            for dataset, rows in found.items():
+                rows.append(self._by_month(dataset, manifest, earlier, account_id))
+        came_in = pl.col("entry").is_in(["purchase", "recharge"])
+        pack = pl.col("line") == "credit_pack"
+        return pl.concat(found["credits"]).filter(came_in), pl.concat(found["monthly"]).filter(pack)
+
+    def _closed(self, month: Month) -> dict[str, dict]:
+        """account_id → close manifest of the month."""
+        if month not in self._closings:
+            self._closings[month] = closings(self.lake, month)
+        return self._closings[month]
 
     def _month_days(self, month: Month) -> dict[Partition, Version]:
         if month not in self._days:
@@ -430,9 +561,7 @@ class Statements:
 
     def _month(self, account_id: str, month: Month) -> tuple[dict | None, pl.DataFrame, pl.DataFrame, list[Version]]:
         """(close manifest or None, statement lines, daily rows, versions read) of one account's month."""
-        if month not in self._closings:
-            self._closings[month] = closings(self.lake, month)
-        manifest = self._closings[month].get(account_id)
+        manifest = self._closed(month).get(account_id)
         if manifest:
             statement = self._pinned(manifest["statement"])
             days = [self._pinned(reference) for reference in manifest["daily"]]
@@ -445,9 +574,7 @@ class Statements:
 
     def _state(self, account_id: str, month: Month) -> str:
         """final once closed; provisional when every day is there; open until then (`schemas.STATES`)."""
-        if month not in self._closings:
-            self._closings[month] = closings(self.lake, month)
-        if account_id in self._closings[month]:
+        if account_id in self._closed(month):
             return "final"
         return "open" if self._missing(month) else "provisional"
 
@@ -460,27 +587,54 @@ class Statements:
         return version
 
     def _of_account(self, versions: tuple[Version, ...], dataset: str, account_id: str) -> pl.DataFrame:
+        return self._part(versions, dataset, "account_id", account_id)
+
+    def _part(self, versions: tuple[Version, ...], dataset: str, column: str, value: str) -> pl.DataFrame:
+        """The rows with this value of the column; what was read is kept for the other values."""
         key = (dataset, *((v.partition.path, v.seq) for v in versions))
         if key not in self._frames:
             frame = self.lake.scan(versions).collect() if versions else _nothing(dataset)
             self._frames[key] = {
-                name[0]: part
-                for name, part in frame.partition_by("account_id", as_dict=True, maintain_order=True).items()
+                name[0]: part for name, part in frame.partition_by(column, as_dict=True, maintain_order=True).items()
             } | {"": frame.clear()}
         frames = self._frames[key]
-        return frames.get(account_id, frames[""])
+        return frames.get(value, frames[""])
 
 
 def _nothing(dataset: str) -> pl.DataFrame:
-    empty = DATASETS[dataset].empty()
-    return empty.with_columns(date=pl.lit(None, pl.Date)) if dataset == "daily" else empty
+    types = {"date": pl.Date, "source": pl.String}
+    keys = {"daily": ("date",), "reconciled": ("date", "source")}.get(dataset, ())
+    return DATASETS[dataset].empty().with_columns(pl.lit(None, types[key]).alias(key) for key in keys)
+
+
+def _as_closed(account: Account, manifest: dict | None) -> Account:
+    """The account as the month was closed with it; a manifest without a name leaves the directory's."""
+    if manifest is None:
+        return account
+    return replace(account, currency=manifest["currency"], **manifest.get("account", {}))
+
+
+def _as_pinned(manifest: dict | None, names: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """`named`, as the month was closed with it."""
+    pinned = {name: (manifest or {}).get(name) for name in names}
+    return {
+        name: frame if pinned[name] is None else pl.DataFrame(pinned[name], schema=frame.schema, orient="row")
+        for name, frame in names.items()
+    }
 
 
 def _totals(
-    month: Month, state: str, manifest: dict | None, lines_: pl.DataFrame, daily_: pl.DataFrame, _: list[Version]
+    month: Month,
+    state: str,
+    account: Account,
+    manifest: dict | None,
+    lines_: pl.DataFrame,
+    daily_: pl.DataFrame,
+    _: list[Version],
 ) -> MonthTotals:
     sent, received = (daily_.filter(pl.col("direction") == d) for d in ("outbound", "inbound"))
-    total = lines_.filter(pl.col("section") == "total")["amount"].sum()
+    stated = lines_.filter(pl.col("section") == "total")
+    total = stated["amount"].sum()
     return MonthTotals(
         month=month,
         state=state,
@@ -490,4 +644,5 @@ def _totals(
         messages_received=received["messages"].sum(),
         segments_sent=sent["segments"].sum(),
         segments_received=received["segments"].sum(),
+        currency=stated["currency"].item() if stated.height else _as_closed(account, manifest).currency,
     )

@@ -77,6 +77,13 @@ class Directory:
             known = ", ".join(sorted(self.by_id))
             raise ConfigurationError(f"account {account_id!r} is not in accounts.csv: use one of {known}") from None
 
+    def own_provider_accounts(self, account_id: str) -> tuple[str, ...]:
+        """The provider's accounts that are this account's and no other's; none when one of them is another's too, for
+        then the provider's totals are not this account's."""
+        mine = self.account(account_id).provider_accounts
+        others = {sid for a in self.accounts if a.account_id != account_id for sid in a.provider_accounts}
+        return () if others & set(mine) else mine
+
     def owned_numbers(self, first: date, end: date) -> pl.DataFrame:
         """Who owned which number in [first, end): the columns of ``numbers``, one row per number and ownership, with
         valid_from and valid_to cut to [first, end), by number and day."""
@@ -98,19 +105,30 @@ class Directory:
         sub-account. What neither knows is account ``unassigned``, shown and never billed. A recording is whose its call
         is; a video session is its member's, and a guest's is the member's who was first in the room.
         """
+        owned = self._owned(events, day)
+        terms = self.terms.select("account_id", "currency", "rate_card")
+        known = owned.join(terms, on="account_id", how="left", maintain_order="left").with_columns(
+            currency=pl.col("currency").fill_null(default_currency)
+        )
+        return _with_places(_with_carriers(known, self.carriers), self.places)
+
+    def billed(self, events: pl.DataFrame, day: date) -> pl.DataFrame:
+        """Accepted events of one UTC day → provider_account, account_id: the account that all of a provider account's
+        events are billed to, null when they are several's. One without an event is its sub-account's."""
+        alone = pl.when(pl.col("account_id").n_unique() == 1).then(pl.col("account_id").first())
+        found = self._owned(events, day).group_by("provider_account").agg(alone.alias("account_id"))
+        quiet = self._of_provider.rename({"_provider_account_id": "account_id"})
+        one = quiet.group_by("provider_account").agg(alone.alias("account_id"))
+        return pl.concat([found, one.join(found, on="provider_account", how="anti")])
+
+    def _owned(self, events: pl.DataFrame, day: date) -> pl.DataFrame:
         detecting = in_force(self.detection, day).select("account_id", "campaign_id", "voice_detection")
         numbers = in_force(self.numbers, day).join(detecting, on=["account_id", "campaign_id"], how="left")
         kinds = set(events["kind"].unique())
         owned = _by_number(events, numbers, self._of_provider, [k for k in NUMBERLESS if k in kinds])
         if "video" in kinds:
             owned = _by_identity(owned, self.identities)
-        if "recording" in kinds:
-            owned = _by_call(owned)
-        terms = self.terms.select("account_id", "currency", "rate_card")
-        known = owned.join(terms, on="account_id", how="left", maintain_order="left").with_columns(
-            currency=pl.col("currency").fill_null(default_currency)
-        )
-        return _with_places(_with_carriers(known, self.carriers), self.places)
+        return _by_call(owned) if "recording" in kinds else owned
 
     @cached_property
     def _of_provider(self) -> pl.DataFrame:

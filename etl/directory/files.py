@@ -35,6 +35,11 @@ OPTIONAL = {
 }
 MAY_LACK = ("carriers", "places")
 
+_SEPARATORS = r"[\s+.\-()/_:]"
+_PHONE = r"[^\W\d_]{1,12}\d{10,15}|\d{7,}"
+"""An id without its separators: the digits of a telephone number, or a word and ten of them. Longer mixtures, such as
+UUIDs, are none."""
+_E164 = r"(?<!\w)\+[\s.\-()]*\d(?:[\s.\-()]*\d){6,}"
 _PLACE = r"\w+(-\w+)*"
 
 
@@ -205,6 +210,9 @@ def _check_owners(frame: pl.DataFrame) -> Iterator[str]:
             yield f"{where}: owner_kind {kind!r} must be member or inbox"
         if not owner_id or owner_id == UNASSIGNED:
             yield f"{where}: owner_id {owner_id!r} must be given, and not {UNASSIGNED}"
+        if _is_phone(owner_id or ""):
+            yield f"{where}: owner_id is a telephone number: give it an id such as front-desk, because ids are published"
+            continue
         key = (row["account_id"], kind, owner_id)
         if key in seen:
             yield f"{where}: {kind} {owner_id!r} stands already on line {seen[key]}"
@@ -213,6 +221,10 @@ def _check_owners(frame: pl.DataFrame) -> Iterator[str]:
     for where, row in _by_line("owners", frame.filter(pl.col("identity").is_not_null())):
         if row[tables.LINE] not in named:
             yield f"{where}: identity {row['identity']!r} is another owner's too: give each their own"
+
+
+def _is_phone(text: str) -> bool:
+    return bool(re.search(_E164, text) or re.fullmatch(_PHONE, re.sub(_SEPARATORS, "", text)))
 
 
 def _check_campaigns(frame: pl.DataFrame) -> Iterator[str]:

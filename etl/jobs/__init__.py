@@ -1,4 +1,4 @@
-"""The verbs: pull, normalise, rate, roll up, state, close. What the DAGs and the command line call.
+"""The verbs: pull, normalise, rate, reconcile, roll up, state, close. What the DAGs and the command line call.
 
 Each verb turns the heads of its input partitions into one commit of its output partition, and does nothing when those
 inputs, the code and the settings are the ones its head was computed from. So every verb can be killed and run again.
@@ -20,12 +20,25 @@ class Jobs(DayVerbs, MonthVerbs):
     """The verbs, bound to one configuration and one run."""
 
     def run_day(self, day: date, sources: Iterable[str] | None = None) -> Report:
-        """pull → normalise → rate for each source, then roll up. A source that fails stops the day, not the others'."""
+        """pull → normalise → rate and compare for each source, then roll up. A source that fails stops the day, not the others'."""
         done: list[Done] = []
         for source in sources or self.sources:
-            done += [self.pull(day, source), *self.normalise(day, source), self.rate(day, source)]
+            done += [self.pull(day, source), *self.normalise(day, source)]
+            done += [self.rate(day, source), self.compare(day, source)]
         done.append(self.roll_up(day))
         return Report(tuple(done), tuple(held(done)))
+
+    def rate_day(self, day: date, sources: Iterable[str] | None = None) -> list[Done]:
+        """rate what is in the lake again, then roll up. What was compared is compared again: whose a record is may have
+        changed."""
+        from etl.lake import Partition
+
+        done: list[Done] = []
+        for source in sources or self.sources:
+            done.append(self.rate(day, source))
+            if self.lake.head(Partition.of("reconciled", date=day, source=source)):
+                done.append(self.compare(day, source))
+        return [*done, self.roll_up(day)]
 
 
 def held(done: Iterable[Done]) -> Iterator[str]:

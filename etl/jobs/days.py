@@ -1,4 +1,4 @@
-"""The verbs of a day: pull, normalise, rate, roll up, and its comparison with the provider's own totals."""
+"""The verbs of a day: pull, normalise, rate, reconcile, roll up."""
 
 from __future__ import annotations
 
@@ -117,19 +117,51 @@ class DayVerbs(Base):
 
         return self._derive("roll up", Partition.of("daily", date=day), gather)
 
-    def reconcile(self, day: date, source: str):
-        """`reconcile.compare` of one day and source: what we hold against what the provider says it charged."""
+    def compare(self, day: date, source: str) -> Done:
+        """Events and the provider's own totals → reconciled: what we hold against what the provider says it counted."""
+        import polars as pl
+
         from etl.lake import Partition
         from etl.reconcile import compare
+        from etl.schemas import DATASETS
 
         need = f"python -m etl run --date {day}"
-        events = self._need(Partition.of("events", date=day, source=source), need)
-        ledger = self._need(Partition.of("ledger", date=day, source=source), need)
         columns = [
             "kind", "outcome", "provider_account", "direction", "type", "status", "segments", "answered_seconds",
-            "provider_cost", "vanished",
+            "provider_cost", "vanished", "record_id", "parent_id", "occurred_at", "from_number", "to_number",
         ]  # fmt: skip
-        return compare(self.lake.read(events, columns), self.lake.read(ledger))
+
+        def gather():
+            keys = {"date": day, "source": source}
+            events, totals = (self._need(Partition.of(dataset, **keys), need) for dataset in ("events", "ledger"))
+            raw = self.lake.head(Partition.of("raw", **keys))
+            asked = sorted(set(self.lake.read(raw, ["resource"])["resource"])) if raw else []
+            inputs = {
+                f"events/{source}": events.sha256,
+                f"ledger/{source}": totals.sha256,
+                "asked": ",".join(asked),
+                "directory": self.directory.fingerprint,
+            }
+
+            def compute(_base):
+                records = self.lake.read(events, columns)
+                billed = self.directory.billed(records.filter(pl.col("outcome") == "accepted"), day)
+                found = compare(records, self.lake.read(totals), asked).join(billed, on="provider_account", how="left")
+                counted = {"compared": found.height, "unexplained": int((found["verdict"] == "unexplained").sum())}
+                return DATASETS["reconciled"].arrange(found), counted
+
+            return inputs, compute
+
+        return self._derive("reconcile", Partition.of("reconciled", date=day, source=source), gather)
+
+    def reconcile(self, day: date, source: str):
+        """`compare`, and the rows it found: `schemas.Reconciled`."""
+        from etl.lake import Partition
+        from etl.schemas import DATASETS
+
+        self.compare(day, source)
+        head = self.lake.head(Partition.of("reconciled", date=day, source=source))
+        return self.lake.read(head, DATASETS["reconciled"].columns)
 
     def _pages(self, raw) -> Iterator:
         from etl.sources._packs import SUFFIX, unpack

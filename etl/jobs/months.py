@@ -12,6 +12,7 @@ from etl.periods import Month
 
 if TYPE_CHECKING:
     from etl.lake import Partition, Version
+    from etl.operations import Operations
 
 
 class MonthVerbs(Base):
@@ -172,7 +173,8 @@ class MonthVerbs(Base):
         head, stated, rolled, by_month = self._stated(month)
         lacking = statement.missing_days(self.lake, rolled, month, self.settings.sources, self.settings.start)
         lacking += [s for s in self._stale_days(rolled) if not any(s[:10] == named[:10] for named in lacking)]
-        already = statement.closings(self.lake, month)
+        already, open_before = statement.closings(self.lake, month), self._open_before(month)
+        compared = self.lake.heads("reconciled", date=(month.first, month.days[-1])).values()
         earliest = month.end + timedelta(days=self.settings.close_after_days)
         results = []
         for account_id in accounts or [a.account_id for a in self.directory.of_month(month)]:
@@ -182,7 +184,7 @@ class MonthVerbs(Base):
                 results.append(statement.Closing(account_id, month, already[account_id]["revision"], later=later))
                 continue
             reasons = statement.holds(account_id, month, stated, lacking, earliest, on or self._today())
-            reasons += self._open_before(account_id, month)
+            reasons += open_before.get(account_id, ())
             if reasons:
                 results.append(statement.Closing(account_id, month, 0, reasons))
                 continue
@@ -190,8 +192,12 @@ class MonthVerbs(Base):
             total: Decimal = stated.filter(mine)["amount"].item()
             at = self.clock().astimezone(UTC).isoformat(timespec="seconds")
             results.append(
-                statement.close(self.lake, account, month, head, rolled, by_month, total=total, closed_at=at)
-            )
+                statement.close(
+                    self.lake, account, month, head, rolled, by_month, total=total, closed_at=at, reconciled=compared,
+                    provider_accounts=self.directory.own_provider_accounts(account_id),
+                    names=statement.named(self.directory, account_id),
+                )
+            )  # fmt: skip
         self.__dict__.pop("statements", None)
         return results
 
@@ -208,15 +214,17 @@ class MonthVerbs(Base):
             earlier += 1
         return found
 
-    def _open_before(self, account_id: str, month: Month) -> tuple[str, ...]:
-        """Storage and credits are carried on, so a month may not close before the one it rests on."""
+    def _open_before(self, month: Month) -> dict[str, tuple[str, ...]]:
+        """Account → why the month before holds this one: storage and credits are carried on, so a month may not close
+        before the one it rests on."""
         from etl.statement import closings
 
         before = month - 1
-        customer = account_id in {a.account_id for a in self.directory.of_month(before)}
-        if before < Month.of(self.settings.start) or not customer or account_id in closings(self.lake, before):
-            return ()
-        return (f"{before} is still open: close it first, python -m etl close --month {before}",)
+        if before < Month.of(self.settings.start):
+            return {}
+        still_open = {a.account_id for a in self.directory.of_month(before)} - set(closings(self.lake, before))
+        reason = f"{before} is still open: close it first, python -m etl close --month {before}"
+        return dict.fromkeys(sorted(still_open), (reason,))
 
     def _carry_on(self, month: Month) -> None:
         """Bring every earlier month's holdings and ledger up to date: a day loaded again long ago moves them all. The
@@ -365,6 +373,20 @@ class MonthVerbs(Base):
                 )
         return stale
 
+    def operations(self, month: Month) -> Operations:
+        """The month as its operator sees it. Reads the lake and changes nothing."""
+        from etl.operations import gather
+        from etl.schemas import DATASETS
+
+        rolled, charged = self._month_days(month), self.lake.head(self._partition("monthly", month))
+        head = self.lake.head(self._partition("statement", month))
+        stated = self.lake.read(head, DATASETS["statement"].columns) if head else None
+        lags = bool(rolled) and (stated is None or not self._lines(month, rolled, charged).equals(stated))
+        return gather(
+            self.lake, self.directory, self.settings, month, now=self.clock(), lags=lags,
+            behind=self._stale_days(rolled), ends=self.loose_ends(month), open_before=self._open_before(month),
+        )  # fmt: skip
+
     def loose_ends(self, month: Month) -> list[str]:
         """What the month holds that no account pays for, as sentences: records in quarantine and usage of no account."""
         import polars as pl
@@ -382,7 +404,8 @@ class MonthVerbs(Base):
             ends.append(f"{month}: {quarantined} record(s) in quarantine: see docs/sources.md for each reason's remedy")
         if strays:
             ends.append(
-                f"{month}: {strays} record(s) of no account of that month: complete accounts.csv, then etl rate"
+                f"{month}: {strays} record(s) of no account of that month: complete accounts.csv, then python -m etl rate "
+                f"--month {month}"
             )
         return ends + self._dated_too_early(month)
 

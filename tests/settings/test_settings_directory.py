@@ -208,6 +208,29 @@ def test_a_bad_owner_is_named_by_line(load, row, said):
 
 
 @pytest.mark.parametrize(
+    "owner_id",
+    ["+12025550142", "12025550142", "(202) 555-0142", "+1 202.555.0142", "5550142", "tel:+1-202-555-0142",
+     "inbox 202-555-0142", "cell2025550142", "+1 202 555 0142 office"],
+)  # fmt: skip
+def test_an_owner_is_not_called_by_a_telephone_number(load, owner_id):
+    """Ids are published; and no error tells the number either."""
+    (found,) = complaints(load, owners=GOOD["owners"] + f"acme,member,{owner_id},Noah\n")
+    assert found == (
+        "owners.csv line 5: owner_id is a telephone number: give it an id such as front-desk, because ids are published"
+    )
+
+
+@pytest.mark.parametrize(
+    "owner_id",
+    ["front-desk", "member-0042", "142", "10042", "user_1000234", "agent-7", "2026-desk", "us-0123456789abcdef",
+     "5f1c2e9a-1234-4567-8901-123456789012", "64f0123456789abcde012345", "a1b2c3d4e5f6", "noah@acme.example"],
+)  # fmt: skip
+def test_ids_with_digits_are_ids(load, owner_id):
+    owners = load(owners=GOOD["owners"] + f"acme,member,{owner_id},Noah\n").owners
+    assert owner_id in owners["owner_id"].to_list()
+
+
+@pytest.mark.parametrize(
     ("row", "said"),
     [
         ("acne,x,X,true", "account 'acne' is not in accounts.csv"),

@@ -71,6 +71,20 @@ def test_a_day_that_arrives_after_a_gap_is_in_the_storage_of_every_later_month(q
         assert minutes == 603 + 1000
 
 
+def test_a_closed_month_hands_on_what_its_packs_cost(quarter):
+    nights.close(opened(quarter), "2028-02")
+    # Dearer from now on: what was bought in the closed month was not.
+    edit(quarter, SUBSCRIPTIONS, (",5,20,2.00,simulated", ",5,20,9.00,simulated"))
+    after = opened(quarter)
+    after.state(FEBRUARY)
+    march = after.statements.load("twice", MARCH)
+    (left,) = march.ledger.filter(pl.col("lot").str.starts_with("recharge"))["lot"]
+    came_in = march.earlier_ledger.filter(pl.col("lot") == left)
+    assert came_in.select("entry", "credits").rows() == [("recharge", 60)]
+    paid = march.earlier_monthly.filter(pl.col("date") == came_in["date"][0])
+    assert paid["charge"].to_list() == [Decimal("6")]
+
+
 def test_a_closed_month_hands_on_the_credits_it_was_closed_with(quarter):
     jobs = opened(quarter)
     nights.close(jobs, "2028-02")

@@ -239,6 +239,64 @@ def test_a_new_price_moves_no_closed_statement(jobs, settings_file):
     assert_same(before, shown(later, "acme"))
 
 
+def renamed(settings_file, *changes: tuple[str, str, str]) -> None:
+    for name, old, new in changes:
+        file = settings_file.parent / "directory" / f"{name}.csv"
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new))
+
+
+def test_a_new_name_language_or_address_moves_no_closed_statement_but_mail_goes_to_the_new_address(jobs, settings_file):
+    closed(jobs)
+    before = {a: shown(jobs, a) for a in ("acme", "bolt", "dune")}
+    renamed(
+        settings_file,
+        ("accounts", "provider_account_sid", "provider_account_sid,locale"),
+        ("accounts", "acme,Acme,,USD,standard,,AC1", "acme,Acme Two,Two Inc,USD,standard,new@two.example,AC1,de_DE"),
+        ("accounts", "bolt,Bolt,,USD,standard,,AC2", "bolt,Bolt,,USD,standard,,AC2,"),
+        ("accounts", "cove,Cove,,USD,standard,,AC3", "cove,Cove,,USD,standard,,AC3,"),
+        ("accounts", "dune,Dune,,USD,standard,,AC4", "dune,Dune Two,,USD,standard,,AC4,"),
+        ("accounts", "kiri,Kiri,,JPY,yen,,AC5", "kiri,Kiri,,JPY,yen,,AC5,"),
+        ("owners", "mia,Mia", "mia,Mia Two\nacme,member,zoe,Zoe"),
+        ("campaigns", "Spring", "Autumn"),
+    )
+    later = open_jobs(settings_file, "run-2")
+    after = shown(later, "acme")
+    assert after.account.email_to == ("new@two.example",)
+    same_mail = dataclasses.replace(after.account, email_to=before["acme"].account.email_to)
+    assert_same(before["acme"], dataclasses.replace(after, account=same_mail))
+    assert_same(before["bolt"], shown(later, "bolt"))
+    assert before["bolt"].campaigns.rows() == [("spring", "Spring")]
+    assert shown(later, "dune").account.name == "Dune Two", "which is not closed"
+
+
+def test_an_account_that_changes_its_currency_keeps_the_old_one_in_closed_months(jobs, settings_file):
+    closed(jobs)
+    before = shown(jobs, "acme")
+    renamed(settings_file, ("accounts", "acme,Acme,,USD,standard", "acme,Acme,,JPY,yen"))
+    later = open_jobs(settings_file, "run-2", date(2026, 11, 3))
+    assert_same(before, dataclasses.replace(shown(later, "acme"), account=before.account))
+    assert shown(later, "acme").account.currency == "USD"
+    load_day(later, date(2026, 10, 1), [text("o1", at(1, month=10), MIA, to_number="+81398765432")])
+    later.state(SEPTEMBER + 1)
+    of_acme = pl.col("account_id") == "acme"
+    seen = later.operations(SEPTEMBER)
+    assert {f.filter(of_acme)["currency"].item() for f in (seen.accounts, seen.margin)} == {"USD"}
+    october = shown(later, "acme", SEPTEMBER + 1)
+    assert (october.account.currency, [t.currency for t in october.history]) == ("JPY", ["USD", "JPY"])
+    assert october.lines.filter(pl.col("section") == "total")["currency"].to_list() == ["JPY"]
+
+
+def test_a_month_closed_before_names_were_kept_still_loads_with_the_directory_s(jobs):
+    closed(jobs)
+    reader = Statements(jobs.lake, jobs.directory, jobs.settings.sources)
+    older = closings(jobs.lake, SEPTEMBER)["acme"]
+    reader._closings[SEPTEMBER] = {
+        "acme": {k: v for k, v in older.items() if k not in ("account", "owners", "campaigns")}
+    }
+    assert_same(reader.load("acme", SEPTEMBER), shown(jobs, "acme"))
+
+
 def test_closing_again_changes_nothing(jobs, settings_file):
     first = closed(jobs)
     pinned = closings(jobs.lake, SEPTEMBER)
