@@ -11,7 +11,7 @@ change writes nothing; a day that did is replaced as a whole; every task may be 
 | --- | --- |
 | load a range of days | `airflow backfill create --dag-id usage_daily --from-date 2026-03-01 --to-date 2026-03-31 --max-active-runs 1 --dag-run-conf '{"lookback_days": 1}'` |
 | load one day again | trigger with partition key `2026-10-31` |
-| see what is held back | the log of `state`, or `python -m etl check` |
+| see what is held back | `_operator/index.html` in the reports store, or `python -m reports operator --month 2026-10` |
 
 Updates the asset `usage_daily`, which starts `usage_monthly`.
 """
@@ -81,6 +81,13 @@ def usage_daily():
     def audit(windows: list[str]) -> None:
         nights.check(jobs(), windows)
 
+    # Beside the audit, not after it: a night that fails starts no usage_monthly, and is what the page is for.
+    @task(trigger_rule="all_done", retries=1)
+    def operate(windows: list[str] | None) -> None:
+        from reports.jobs import operate as draw
+
+        draw(jobs(), *nights.touched(run_day(), windows))
+
     windows = plan()
     wait_for_late_logs() >> windows
     rolled = roll_up.expand(window=windows)
@@ -93,7 +100,7 @@ def usage_daily():
             reconcile(source, normalised)
 
         load.expand(window=windows) >> rolled
-    rolled >> state(windows) >> audit(windows)
+    rolled >> state(windows) >> [audit(windows), operate(windows)]
 
 
 usage_daily()

@@ -9,7 +9,7 @@ still open, and tries an address that refused a mail again.
 
 | to do this | do that |
 | --- | --- |
-| see why a month stays open | the log of `close`, or `python -m etl close --month 2026-10` |
+| see why a month stays open | `_operator/2026-10/index.html` in the reports store, or the log of `close` |
 | publish a month again | trigger with partition key `2026-10` |
 
 Reads the asset `usage_daily`; its readers are the people on each account's mailing list.
@@ -66,6 +66,13 @@ def usage_monthly():
 
         mail_month(jobs(), month)
 
+    # Last and whatever failed, so that it shows just that; nothing waits for it.
+    @task(trigger_rule="all_done", retries=1)
+    def operate(month: str) -> None:
+        from reports.jobs import operate as draw
+
+        draw(jobs(), month)
+
     @task(trigger_rule="one_failed")
     def watcher() -> None:
         raise AirflowFailException("a task before this one failed: its log says for which account and why")
@@ -74,8 +81,9 @@ def usage_monthly():
     closed = close.expand(month=months)
     published = publish.expand(month=months)
     mailed = mail.expand(month=months)
-    closed >> published >> mailed
-    [months, closed, published, mailed] >> watcher()
+    operated = operate.expand(month=months)
+    closed >> published >> mailed >> operated
+    [months, closed, published, mailed, operated] >> watcher()
 
 
 usage_monthly()

@@ -6,10 +6,11 @@ Rows only group and compare what the statement's lines say; averages are shown a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, replace
+from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from etl.schemas import LINES, NUMBER_CLASSES, TAX_LEVELS
 from reports.naming import PRODUCT_NAMES, SIMULATED, TAX_NAMES, TYPE_NAMES, item_name, line_name, presentable
@@ -102,7 +103,9 @@ class TaxRow:
 
 @dataclass(frozen=True)
 class ProductRow:
-    """A product of one month, or a tax on products: paid apart, in no total of a statement."""
+    """A product of one month, or a tax on products: paid apart, in no total of a statement. ``days`` are those it fell due
+    or was bought on and ``price`` is that of one, if all have the same; a tax has its ``place`` and the amount taxed,
+    ``base``."""
 
     line: str
     label: str
@@ -110,6 +113,10 @@ class ProductRow:
     quantity: Decimal | None = None
     unit: str | None = None
     simulated: bool = False
+    price: Decimal | None = None
+    days: tuple[date, ...] = ()
+    place: str = ""
+    base: Decimal | None = None
 
     @property
     def kind(self) -> str:
@@ -122,6 +129,9 @@ class Products:
 
     rows: tuple[ProductRow, ...]
     total: Decimal
+
+
+Row = TypeVar("Row", ChargeRow, TaxRow)
 
 
 def _product_name(line: str) -> str:
@@ -137,8 +147,8 @@ def minutes(seconds: int) -> Decimal:
 
 def charge_rows(lines: Iterable[dict], before: Iterable[dict] | None) -> tuple[ChargeRow, ...]:
     """Rows by charge line, in statement order; a line billed last month only is kept, at zero."""
-    now = _sums(lines)
-    then = _sums(before) if before is not None else None
+    now = sums(lines)
+    then = sums(before) if before is not None else None
     keys = list(dict.fromkeys([*now, *(then or ())]))
     several = {line for line in {k.line for k in keys} if len({k.type for k in keys if k.line == line}) > 1}
     groups: dict[str, list[ChargeRow]] = defaultdict(list)
@@ -150,7 +160,7 @@ def charge_rows(lines: Iterable[dict], before: Iterable[dict] | None) -> tuple[C
         if line in ONE_OFF_LINES:
             found.append(_one_off(line, parts, now))
         elif len(parts) == 1 and line not in SPLIT_LINES and not parts[0].key.item:
-            found.append(_renamed(parts[0], line_name(line)))
+            found.append(replace(parts[0], label=line_name(line)))
         else:
             found.append(_group(Key(line), line_name(line), parts))
     return tuple(found)
@@ -162,8 +172,8 @@ def carrier_rows(lines: Iterable[dict], before: Iterable[dict] | None) -> tuple[
     def fees(rows):
         return [r for r in rows if r["line"] == "carrier_fee"]
 
-    now = _sums(fees(lines), by_carrier=True)
-    then = _sums(fees(before), by_carrier=True) if before is not None else None
+    now = sums(fees(lines), by_carrier=True)
+    then = sums(fees(before), by_carrier=True) if before is not None else None
     keys = list(dict.fromkeys([*now, *(then or ())]))
     if not any(key.carrier for key in keys):
         return ()
@@ -193,9 +203,9 @@ def part_name(key: Key, several_types: bool) -> str:
     return (f"{kind} {direction.lower()}".strip() if several_types else direction or kind) or "Other"
 
 
-def _sums(rows: Iterable[dict], *, by_carrier: bool = False) -> dict[Key, list]:
+def sums(rows: Iterable[dict], *, by_carrier: bool = False) -> dict[Key, list]:
     """Key → [amount, exact, quantity, unrated] of the usage lines."""
-    sums: dict[Key, list] = {}
+    found: dict[Key, list] = {}
     for row in rows:
         if row["section"] != "usage":
             continue
@@ -209,20 +219,20 @@ def _sums(rows: Iterable[dict], *, by_carrier: bool = False) -> dict[Key, list]:
             row["item"],
             row["carrier"] if by_carrier else None,
         )
-        into = sums.setdefault(key, [ZERO, ZERO, 0, 0])
+        into = found.setdefault(key, [ZERO, ZERO, 0, 0])
         for i, value in enumerate((row["amount"], row["amount_exact"], row["quantity"] or 0, row["unrated"])):
             into[i] += value
-    return sums
+    return found
 
 
 def _row(key: Key, label: str, now: dict, then: dict | None) -> ChargeRow:
     amount, exact, quantity, unrated = now.get(key, (ZERO, ZERO, 0, 0))
     previous = None if then is None else then[key][0] if key in then else ZERO
-    counted, unit = _measured(key.line, quantity, key.unit)
+    counted, unit = measured(key.line, quantity, key.unit)
     return ChargeRow(key, label, amount, exact, Change(amount, previous), counted, unit, unrated)
 
 
-def _measured(line: str, quantity: int, unit: str | None) -> tuple[Decimal | None, str | None]:
+def measured(line: str, quantity: int, unit: str | None) -> tuple[Decimal | None, str | None]:
     """The quantity as people count it: minutes instead of seconds, nothing for an adjustment."""
     if unit is None or unit == "adjustment":
         return None, None
@@ -248,16 +258,8 @@ def _group(key: Key, label: str, parts: tuple[ChargeRow, ...]) -> ChargeRow:
 def _one_off(line: str, parts: tuple[ChargeRow, ...], now: dict) -> ChargeRow:
     """A group compared as a whole, with this month's parts only."""
     group = _group(Key(line), line_name(line), parts)
-    shown = tuple(_replaced(p, change=Change(p.amount, None)) for p in parts if p.key in now)
-    return _replaced(group, parts=shown)
-
-
-def _renamed(row: ChargeRow, label: str) -> ChargeRow:
-    return _replaced(row, label=label)
-
-
-def _replaced(row: ChargeRow, **changes) -> ChargeRow:
-    return ChargeRow(**({name: getattr(row, name) for name in ChargeRow.__dataclass_fields__} | changes))
+    shown = tuple(replace(p, change=Change(p.amount, None)) for p in parts if p.key in now)
+    return replace(group, parts=shown)
 
 
 def _position(line: str) -> int:
@@ -273,6 +275,19 @@ def _order(key: Key) -> tuple:
         NUMBER_CLASSES.index(key.item) if key.item in NUMBER_CLASSES else len(NUMBER_CLASSES),
         key.item or "", key.unit or "",
     )  # fmt: skip
+
+
+def fewer(rows: tuple[Row, ...], most: int, name: Callable[[int], str]) -> tuple[Row, ...]:
+    """At most ``most`` rows of one line or level: the largest of either month, in their order, and the sum of the others,
+    which ``name`` names by their number."""
+    if len(rows) <= most:
+        return rows
+    place = sorted(range(len(rows)), key=lambda i: -max(abs(rows[i].amount), abs(rows[i].change.before or ZERO)))
+    kept = sorted(place[: most - 1])
+    rest = tuple(rows[i] for i in sorted(place[most - 1 :]))
+    first, label = rest[0], name(len(rest))
+    whole = _level(first.level, rest) if isinstance(first, TaxRow) else _group(Key(first.key.line), label, rest)
+    return (*(rows[i] for i in kept), replace(whole, label=label, parts=()))
 
 
 def driver(charges: tuple[ChargeRow, ...], taxes: tuple[TaxRow, ...], total: Change) -> ChargeRow | TaxRow | None:
@@ -298,7 +313,7 @@ def tax_rows(lines: Iterable[dict], before: Iterable[dict] | None) -> tuple[TaxR
         level, name, jurisdiction = key
         amount, base, quantity, unit = now.get(key, _NO_TAX)
         previous = None if then is None else then.get(key, _NO_TAX)[0]
-        counted, shown = _measured("tax", quantity, unit)
+        counted, shown = measured("tax", quantity, unit)
         levels[level].append(
             TaxRow(
                 level=level,
@@ -343,25 +358,39 @@ def _taxes(rows: Iterable[dict]) -> dict[tuple[str, str, str], tuple]:
 # ------------------------------------------------------------------------------------------------ products
 
 
-def products(lines: Iterable[dict]) -> Products | None:
-    """Subscriptions and credit packs of the month, and the taxes on them; None without any."""
-    sums: dict[tuple, list] = {}
+def products(lines: Iterable[dict], simulated: Container[str] = (), monthly: Iterable[dict] = ()) -> Products | None:
+    """Subscriptions and credit packs of the month, and the taxes on them; None without any. ``simulated``: the items
+    that are our own recharges, reported by nobody. ``monthly``: `schemas.Monthly` rows, which have days and prices."""
+    days: dict[tuple, set[date]] = defaultdict(set)
+    prices: dict[tuple, set[Decimal | None]] = defaultdict(set)
+    for row in monthly:
+        days[row["line"], row["item"]].add(row["date"])
+        prices[row["line"], row["item"]].add(row["unit_price"])
+    found: dict[tuple, list] = {}
     total = ZERO
     for row in lines:
         if row["section"] == "product_total":
             total += row["amount"]
         if row["section"] == "product":
             key = (row["line"], row["item"] or _product_name(row["line"]), row["unit"])
-            into = sums.setdefault(key, [ZERO, 0])
+            into = found.setdefault(key, [ZERO, 0, None, []])
             into[0] += row["amount"]
             into[1] += row["quantity"] or 0
-    if not sums and not total:
+            into[2] = into[2] if row["base"] is None else (into[2] or ZERO) + row["base"]
+            into[3] += filter(None, [row["jurisdiction"]])
+    if not found and not total:
         return None
     rows = []
-    for (line, item, unit), (amount, quantity) in sums.items():
-        counted, shown = _measured(line, quantity, unit)
-        simulated = line == "credit_pack" and item.endswith(SIMULATED)
-        label = presentable(item.removesuffix(SIMULATED) if simulated else item)
-        rows.append(ProductRow(line, label, amount, counted, shown, simulated))
+    for (line, item, unit), (amount, quantity, base, places) in found.items():
+        counted, shown = measured(line, quantity, unit)
+        ours = line == "credit_pack" and item in simulated
+        label = presentable(item.removesuffix(SIMULATED) if ours else item)
+        price = next(iter(prices[line, item])) if len(prices[line, item]) == 1 else None
+        place = ", ".join(presentable(name) for name in dict.fromkeys(places))
+        rows.append(
+            ProductRow(
+                line, label, amount, counted, shown, ours, price, tuple(sorted(days[line, item])), place, base
+            )
+        )  # fmt: skip
     rows.sort(key=lambda r: (_position(r.line), r.label, r.simulated))
     return Products(tuple(rows), total)

@@ -1,4 +1,4 @@
-"""The command line of ``reports``: render, publish, mail.
+"""The command line of ``reports``: render, pdf, publish, mail, operator.
 
 Exit codes: 0 done · 1 failed · 2 wrong use or configuration · 3 done, but something is held back (not final, refused).
 """
@@ -18,6 +18,8 @@ Look first:  python -m reports render --month 2026-10 --out out, then open out/A
 After a month is closed:  python -m reports publish --month 2026-10, then python -m reports mail --month 2026-10
 
 See a mail before anyone gets one:  python -m reports mail --month 2026-10 --eml out/mail
+
+What does the month still need?  python -m reports operator --month 2026-10
 
 Figures come from the lake as they are; nothing is computed again. Months are UTC. Everything may be repeated: what is
 there already is left alone, and a recipient is mailed once. Exit codes: 0 done, 1 failed, 2 wrong use or configuration,
@@ -48,7 +50,7 @@ def _command(
         raise typer.BadParameter(str(error), param_hint="--month") from None
     from reports import console
 
-    raise typer.Exit(console.run(verb, config, accounts, as_json, lambda reports: work(reports, wanted)))
+    raise typer.Exit(console.run(verb, config, wanted, accounts, as_json, lambda reports: work(reports, wanted)))
 
 
 @app.command()
@@ -61,6 +63,21 @@ def render(
 ) -> None:
     """Write pages and CSV files into a folder. They open from disk, and nothing is published."""
     _command("render", month, account, config, json, lambda reports, m: reports.render(m, out, account))
+
+
+@app.command()
+def pdf(
+    month: MonthOption,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write into; made if it is not there")],
+    account: Account = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Print pages into PDF files, to file or to send on paper: ACCOUNT_MONTH_rev-1.pdf.
+
+    Needs Chromium or Chrome on this machine. The same statement gives the same PDF, dated when the month was closed.
+    """
+    _command("pdf", month, account, config, json, lambda reports, m: reports.pdf(m, out, account))
 
 
 @app.command()
@@ -100,3 +117,19 @@ def mail(
         return reports.mail(m, account)
 
     _command("mail", month, account, config, json, work)
+
+
+@app.command()
+def operator(
+    month: MonthOption,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write into a folder instead of the reports store")
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Publish the operator's page: gaps, quarantine, what has no price, reconciliation, margin, what holds each account.
+
+    It lies below _operator/ and is linked from no customer's page. Exit code 3 while something needs doing.
+    """
+    _command("operator", month, None, config, json, lambda reports, m: reports.operator(m, out))

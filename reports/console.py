@@ -10,27 +10,30 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from etl.periods import Month
 from etl.settings import ConfigurationError
 from reports.jobs import Outcome, Reports
 
 DONE, FAILED, WRONG_USE, HELD = 0, 1, 2, 3
 _SAID = {
     "render": "{done} files written, {unchanged} unchanged: {where}",
+    "pdf": "{done} printed, {unchanged} unchanged: {where}",
     "publish": "{done} objects written, {unchanged} unchanged: {where}",
     "mail": "{done} sent, {unchanged} sent before",
     "preview": "{done} copies: {where}",
+    "operator": "{done} objects written, {unchanged} unchanged: {where}",
 }
 
 
 def run(
-    verb: str, config: Path | None, accounts: list[str] | None, as_json: bool,
+    verb: str, config: Path | None, month: Month, accounts: list[str] | None, as_json: bool,
     work: Callable[[Reports], Iterable[Outcome]],
 ) -> int:  # fmt: skip
     """Open the lake, do the work account by account, say what came of it; the exit code."""
     _log(as_json)
     try:
         reports = Reports(_jobs(config))
-        return _show(verb, work(reports), len(reports.accounts(accounts)), as_json)
+        return _show(verb, work(reports), len(reports.accounts(month, accounts)), as_json)
     except ConfigurationError as error:
         return _stop(WRONG_USE, error, as_json)
     except Exception as error:  # noqa: BLE001 - the last line of defence of a command: one sentence, no traceback

@@ -1,89 +1,56 @@
-"""The files beside a page: CSV for spreadsheets and programs, and ``datapackage.json``, their dictionary.
+"""The files beside a page: CSV for spreadsheets, Parquet for programs, and ``datapackage.json``, their dictionary.
 
-RFC 4180, CRLF, UTF-8 without a byte order mark. Numbers have a point and neither symbols nor thousands marks; an empty
-cell is unknown or does not apply, never zero. The same statement gives the same bytes.
-
-A text cell that a spreadsheet would run as a formula gets one apostrophe in front, and so does one that begins with an
-apostrophe already: taking one leading apostrophe off every text cell that has one restores every value.
+`reports.tabular` says how they are written. The same statement gives the same bytes.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+
+import polars as pl
 
 from etl.money import minor_digits
 from etl.periods import Month
 from etl.schemas import DATASETS, OWNER_KINDS, STATES
-from reports.model import DayRow, Page, Usage
-from reports.pages import FileInfo
+from reports.focus import export as focus
+from reports.focus import rows as focus_rows
+from reports.focus.columns import COLUMNS as FOCUS_COLUMNS
+from reports.model import DayRow, MonthRow, Page, Usage
+from reports.tabular import (
+    GZIP,
+    JSON,
+    PARQUET,
+    Column,
+    File,
+    from_frame,
+    from_rows,
+    gzipped,
+    neutralise,
+    parquet,
+    restore,
+)
+
+__all__ = ["Column", "File", "amount", "make", "neutralise", "package", "restore"]
 
 CHARGED = ("usage", "tax", "rounding")
 """Sections of a statement that come to its total."""
-DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 
 
-def neutralise(text: str) -> str:
-    """A text that no spreadsheet runs as a formula; `restore` gives the original back."""
-    return "'" + text if text.startswith(DANGEROUS) else text
-
-
-def restore(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") else cell
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a CSV file, as its dictionary describes it."""
-
-    name: str
-    type: str
-    description: str
-    required: bool = True
-    enum: tuple[str, ...] = ()
-
-    def as_field(self) -> dict[str, Any]:
-        constraints: dict[str, Any] = {"required": True} if self.required else {}
-        if self.enum:
-            constraints["enum"] = list(self.enum)
-        described = {"name": self.name, "type": self.type, "description": self.description}
-        return described | ({"constraints": constraints} if constraints else {})
-
-
-@dataclass(frozen=True)
-class File:
-    """A finished file: bytes, and what the page and the dictionary say of them."""
-
-    name: str
-    what: str
-    data: bytes = field(repr=False)
-    columns: tuple[Column, ...] = ()
-    key: tuple[str, ...] = ()
-    rows: int | None = None
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
-
-    def info(self) -> FileInfo:
-        return FileInfo(self.name, self.what, self.rows, len(self.data), self.sha256)
-
-
-def make(page: Page) -> tuple[File, ...]:
-    """Every file of the page, the dictionary last."""
+def make(page: Page, issuer: str = focus.ISSUER) -> tuple[File, ...]:
+    """Every file of the page, the dictionary last. ``issuer`` is who sends the statement, as the FOCUS files name it."""
     files = [usage_daily(page), usage_by_owner(page), charges(page), monthly_charges(page)]
     if page.products:
         files.append(products(page))
     if page.credits:
         files.append(credits(page))
     files += [history_daily(page), history_monthly(page)]
+    if page.proof.rows:
+        files.append(reconciliation(page))
+    files += [usage(page), *focus_files(page, issuer)]
     return (*files, dictionary(page, files))
 
 
@@ -93,8 +60,10 @@ _DATE = Column("date", "date", "UTC day")
 _USAGE = (
     Column("outbound_messages", "integer", "texts sent, SMS, MMS and others", False),
     Column("outbound_segments", "integer", "billed segments of the texts sent", False),
+    Column("outbound_credits", "integer", "message credits that the texts sent burned", False),
     Column("inbound_messages", "integer", "texts received", False),
     Column("inbound_segments", "integer", "billed segments of the texts received", False),
+    Column("inbound_credits", "integer", "message credits that the texts received burned", False),
     Column("calls", "integer", "calls, campaign calls included", False),
     Column("call_billed_seconds", "integer", "seconds of those calls after the rate card’s rounding of each", False),
     Column(
@@ -145,18 +114,15 @@ def _contract_column(dataset: str, name: str) -> Column:
 
 def usage_daily(page: Page) -> File:
     columns = (_DATE, *_USAGE, _CURRENCY, _COMPLETE)
-    return _file("usage_daily.csv", "One row per day of the month, days without usage too", columns, ("date",),
+    return from_rows("usage_daily.csv", "One row per day of the month, days without usage too", columns, ("date",),
                  (_day(row, page) for row in page.days))  # fmt: skip
 
 
 def usage_by_owner(page: Page) -> File:
-    columns = (_DATE, *_OWNER, *_USAGE, _CURRENCY)
-    rows = (
-        [day, owner.kind, owner.owner_id, owner.name, *_usage(owner.usage, page), page.currency]
-        for day, owner in page.owner_days
-    )
-    return _file("usage_by_owner.csv", "One row per day and member, shared inbox or unassigned with usage", columns,
-                 ("date", "owner_kind", "owner_id"), rows)  # fmt: skip
+    mine = page.details.owners.filter(pl.col("date").is_between(page.month.first, page.month.days[-1]))
+    return from_frame("usage_by_owner.csv", "One row per day and member, shared inbox or unassigned with usage",
+                      (_DATE, *_OWNER, *_USAGE, _CURRENCY), ("date", "owner_kind", "owner_id"), mine,
+                      minor_digits(page.currency))  # fmt: skip
 
 
 def charges(page: Page) -> File:
@@ -169,7 +135,7 @@ def charges(page: Page) -> File:
         for row in page.lines
         if row["section"] in CHARGED
     )
-    return _file("charges.csv", "One row per charge line, tax and rounding difference; the amounts add up to the total",
+    return from_rows("charges.csv", "One row per charge line, tax and rounding difference; the amounts add up to the total",
                  columns, ("position",), rows)  # fmt: skip
 
 
@@ -188,7 +154,7 @@ def monthly_charges(page: Page) -> File:
         [*_standing(page), position, *(row[name] for name in owner), *_values(row, names, page)]
         for position, row in enumerate(page.monthly)
     )
-    return _file("monthly_charges.csv", "One row per charge made by the month: numbers, storage, volume pricing, products",
+    return from_rows("monthly_charges.csv", "One row per charge made by the month: numbers, storage, volume pricing, products",
                  columns, ("position",), rows)  # fmt: skip
 
 
@@ -200,7 +166,7 @@ def products(page: Page) -> File:
         for row in page.lines
         if row["section"] == "product"
     )
-    return _file("products.csv", "One row per subscription, credit pack and tax on them; paid apart, not in the total",
+    return from_rows("products.csv", "One row per subscription, credit pack and tax on them; paid apart, not in the total",
                  (*_PERIOD, *_STANDING, _POSITION, *_contract("statement", *names)), ("position",), rows)  # fmt: skip
 
 
@@ -208,13 +174,13 @@ def credits(page: Page) -> File:
     names = ("date", "at", "entry", "lot", "bought_at", "credits", "simulated", "balance_allotment", "balance_purchased",
              "subscription_id")  # fmt: skip
     rows = ([*_standing(page), row["position"], *_values(row, names, page)] for row in page.ledger)
-    return _file("credits.csv", "The credits ledger: one row per movement, with both balances after it",
+    return from_rows("credits.csv", "The credits ledger: one row per movement, with both balances after it",
                  (*_PERIOD, *_STANDING, _POSITION, *_contract("credits", *names)), ("position",), rows)  # fmt: skip
 
 
 def history_daily(page: Page) -> File:
     columns = (_DATE, *_USAGE, _CURRENCY, _COMPLETE)
-    return _file("history_daily.csv", "One row per day of up to six months", columns, ("date",),
+    return from_rows("history_daily.csv", "One row per day of up to six months", columns, ("date",),
                  (_day(row, page) for row in page.history_days))  # fmt: skip
 
 
@@ -229,97 +195,140 @@ def history_monthly(page: Page) -> File:
         _CURRENCY,
     )
     rows = (
-        [row.month, *_period(row.month), row.state, row.revision, *_usage(row.usage, page), amount(row.total, page),
-         page.currency]
+        [row.month, *_period(row.month), row.state, row.revision, *_usage(row.usage, row.currency),
+         amount(row.total, row), row.currency]
         for row in page.history
     )  # fmt: skip
-    return _file("history_monthly.csv", "One row per month, up to six months", columns, ("month",), rows)
+    return from_rows("history_monthly.csv", "One row per month, up to six months", columns, ("month",), rows)
+
+
+def reconciliation(page: Page) -> File:
+    names = ("category", "count", "ledger_count", "quantity", "ledger_quantity", "usage_unit", "unpriced", "verdict",
+             "why")  # fmt: skip
+    rows = ([position, row["date"], *_values(row, names, page)] for position, row in enumerate(page.proof.rows))
+    return from_rows("reconciliation.csv", "Our records against the provider’s own totals: one row per day and category",
+                 (_POSITION, _DATE, *_contract("reconciled", *names)), ("position",), rows)  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ for programs
+
+_DETAILS = {
+    column.name: column
+    for column in (
+        _DATE,
+        _OWNER[-1],
+        Column("campaign", "string", "the call campaign’s name, or the last four digits of its number", False),
+        Column("charge", "number", "sum of the rated charges, full precision; what is held has a quantity on its days and is "
+               "charged by the month, in monthly_charges.csv"),
+    )
+}  # fmt: skip
+"""Columns of `reports.details` that `schemas.Daily` has not, or says too little of."""
+
+
+def usage(page: Page) -> File:
+    frame = page.details.usage
+    columns = tuple(_DETAILS.get(name) or _contract_column("daily", name) for name in frame.columns)
+    return parquet("usage.parquet", "The month’s daily roll-up at full detail", columns, frame, **_about(page))
+
+
+def focus_files(page: Page, issuer: str) -> tuple[File, File]:
+    """The statement as FOCUS rows, as CSV in gzip and as Parquet."""
+    frame = focus.frame(page, issuer)
+    what = f"The statement as FOCUS {focus.VERSION}: usage, products, taxes, rounding, credits"
+    more = {"focus_version": focus.VERSION, "without_a_price": focus_rows.left_out(page)}
+    typed = parquet(
+        "focus.parquet", f"{what}; typed", FOCUS_COLUMNS, frame, **_about(page), focus_version=focus.VERSION
+    )
+    return (
+        gzipped(from_frame("focus.csv", what, FOCUS_COLUMNS, ("x_RowNumber",), frame, 1, more=more)),
+        replace(typed, more=more),
+    )
+
+
+def _about(page: Page) -> dict[str, str]:
+    """What a Parquet file says of itself."""
+    return {"statement_id": page.statement_id, "state": page.state, "revision": str(page.revision), "times": "UTC"}
+
+
+# ------------------------------------------------------------------------------------------------ dictionary
 
 
 def dictionary(page: Page, files: Iterable[File]) -> File:
+    """``datapackage.json`` of a statement's files."""
+    return package(
+        files,
+        name=f"statement-{page.month}-{page.account_id}".lower(),
+        title=f"Usage and charges of {page.account_name}, {page.month} (UTC)",
+        version=f"{page.month}.r{page.revision}",
+        state=page.state,
+    )
+
+
+def package(files: Iterable[File], **about: str) -> File:
     """``datapackage.json``: every file with its columns, types, units and hash (Frictionless Data Package)."""
-    document = {
-        "profile": "tabular-data-package",
-        "name": f"statement-{page.month}-{page.account_id}".lower(),
-        "title": f"Usage and charges of {page.account_name}, {page.month} (UTC)",
-        "version": f"{page.month}.r{page.revision}",
-        "state": page.state,
-        "text_rule": "A text cell that begins with an apostrophe has one too many: take the first one off. It keeps "
-        "spreadsheets from running the text as a formula.",
-        "resources": [
-            {
-                "name": file.name.removesuffix(".csv").replace("_", "-"),
-                "path": file.name,
-                "profile": "tabular-data-resource",
-                "title": file.what,
-                "format": "csv",
-                "mediatype": "text/csv",
-                "encoding": "utf-8",
-                "bytes": len(file.data),
-                "hash": f"sha256:{file.sha256}",
-                "dialect": {"delimiter": ",", "lineTerminator": "\r\n", "quoteChar": '"', "doubleQuote": True},
-                "schema": {
-                    "fields": [column.as_field() for column in file.columns],
-                    "primaryKey": list(file.key),
-                    "missingValues": [""],
-                },
-            }
-            for file in files
-        ],
+    head = {
+        "profile": "data-package",
+        **about,
+        "text_rule": "A text cell of a CSV file that begins with an apostrophe has one too many: take the first one off. "
+        "It keeps spreadsheets from running the text as a formula.",
     }
-    data = json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n"
-    return File("datapackage.json", "What every column means, and the hash of every file", data)
+    # A line for each file: indented throughout, Python would write it five times slower.
+    lines = [json.dumps(described, ensure_ascii=False) for described in (head, *map(_resource, files))]
+    data = (lines[0][:-1] + ', "resources": [\n' + ",\n".join(lines[1:]) + "\n]}\n").encode()
+    return File("datapackage.json", "What every column means, and the hash of every file", data, media_type=JSON)
+
+
+def _resource(file: File) -> dict[str, Any]:
+    name, _, ending = file.name.partition(".")
+    fields = {"fields": [column.as_field() for column in file.columns]}
+    described = {
+        "name": f"{name}-{ending}" if file.media_type == PARQUET else name.replace("_", "-"),
+        "path": file.name,
+        "title": file.what,
+        "format": ending.removesuffix(".gz"),
+        "mediatype": file.media_type,
+        "bytes": len(file.data),
+        "hash": f"sha256:{file.sha256}",
+        **file.more,
+    }
+    if file.media_type == PARQUET:
+        # As a plain file, so that a reader of packages checks its bytes without a reader of Parquet.
+        return described | {"profile": "data-resource", "type": "file", "schema": fields}
+    return described | {
+        "profile": "tabular-data-resource",
+        "encoding": "utf-8",
+        **({"compression": "gz"} if file.media_type == GZIP else {}),
+        "dialect": {"delimiter": ",", "lineTerminator": "\r\n", "quoteChar": '"', "doubleQuote": True},
+        "schema": fields | {"primaryKey": list(file.key), "missingValues": [""]},
+    }
 
 
 # ------------------------------------------------------------------------------------------------ cells
 
 
-def _file(name: str, what: str, columns: tuple[Column, ...], key: tuple[str, ...], rows: Iterable[list]) -> File:
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow([column.name for column in columns])
-    texts = [column.type == "string" and not column.enum for column in columns]
-    count = 0
-    for row in rows:
-        writer.writerow([_cell(value, text) for value, text in zip(row, texts, strict=True)])
-        count += 1
-    return File(name, what, buffer.getvalue().encode(), columns, key, count)
-
-
-def _cell(value: Any, is_text: bool) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return neutralise(str(value)) if is_text else str(value)
-
-
 def _day(row: DayRow, page: Page) -> list:
-    usage = [None] * len(_USAGE) if row.usage is None else _usage(row.usage, page)
-    return [row.day, *usage, page.currency, row.complete]
+    usage = [None] * len(_USAGE) if row.usage is None else _usage(row.usage, row.currency)
+    return [row.day, *usage, row.currency, row.complete]
 
 
-def _usage(usage: Usage, page: Page) -> list:
-    return [usage.outbound_messages, usage.outbound_segments, usage.inbound_messages, usage.inbound_segments,
-            usage.calls, usage.call_seconds, _exact(usage.charge, page)]  # fmt: skip
+def _usage(usage: Usage, currency: str) -> list:
+    return [usage.outbound_messages, usage.outbound_segments, usage.outbound_credits, usage.inbound_messages,
+            usage.inbound_segments, usage.inbound_credits, usage.calls, usage.call_seconds,
+            _exact(usage.charge, currency)]  # fmt: skip
 
 
-def _exact(amount: Decimal, page: Page) -> Decimal:
+def _exact(amount: Decimal, currency: str) -> Decimal:
     """All its decimals, at least those of the currency."""
     short = amount.normalize()
-    least = Decimal(1).scaleb(-minor_digits(page.currency))
+    least = Decimal(1).scaleb(-minor_digits(currency))
     return amount.quantize(least) if short.as_tuple().exponent > least.as_tuple().exponent else short
 
 
-def amount(amount: Decimal, page: Page) -> Decimal:
+def amount(amount: Decimal, of: Page | MonthRow) -> Decimal:
     """An amount of whole minor units, with the currency's decimals. Raises if there is more behind the point."""
-    shown = amount.quantize(Decimal(1).scaleb(-minor_digits(page.currency)))
+    shown = amount.quantize(Decimal(1).scaleb(-minor_digits(of.currency)))
     if shown != amount:
-        raise ValueError(f"{amount} {page.currency} is not rounded to the currency's minor unit")
+        raise ValueError(f"{amount} {of.currency} is not rounded to the currency's minor unit")
     return shown
 
 

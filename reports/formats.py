@@ -6,10 +6,12 @@ The words of a page are English whatever the locale, so dates are written in Eng
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property, lru_cache
+from unicodedata import bidirectional
 
 from babel import Locale, UnknownLocaleError
 from babel.numbers import NumberPattern
@@ -19,6 +21,8 @@ from etl.periods import Month
 
 NBSP = "\u00a0"
 MINUS = "\u2212"
+_MARKS = "\u200e\u200f"
+"""What a locale's pattern begins with to turn a paragraph its own way; ours run from left to right."""
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
@@ -67,9 +71,17 @@ class Formats:
     def money(self, amount: Decimal) -> str:
         return self._apply("money", amount, self.digits, self.digits)
 
-    def price(self, amount: Decimal) -> str:
+    def money_in(self, amount: Decimal, currency: str) -> str:
+        """An amount of a month in which the account had another currency."""
+        return Formats(self.locale, currency).money(amount)
+
+    def exact(self, amount: Decimal) -> str:
+        """An amount before it is rounded: all its decimals, at least the currency's."""
+        return self._apply("money", amount, self.digits, max(self.digits, -amount.normalize().as_tuple().exponent))
+
+    def price(self, amount: Decimal, digits: int = 4) -> str:
         """A unit price: always four decimals, so that a column reads straight down."""
-        return self._apply("money", amount, 4, 4)
+        return self._apply("money", amount, digits, digits)
 
     def count(self, number: int | Decimal) -> str:
         return self._apply("decimal", Decimal(number), 0, 0)
@@ -97,14 +109,37 @@ class Formats:
         one, many = UNITS.get(unit, (unit, unit + "s"))
         return f"{self.quantity(quantity)}{NBSP}{(one if quantity == 1 else many).replace(' ', NBSP)}"
 
+    @property
+    def marks(self) -> list[str]:
+        """How the explorer's script writes whole numbers: [mark between groups, where it stands as a regular expression,
+        decimal mark]."""
+        sample = self.count(10**11)
+        mark = re.sub(r"\d", "", sample)[:1]
+        *_, before, last = map(len, re.split(r"\D", sample)) if mark else (3, 3)
+        decimal = re.sub(r"\d", "", self.quantity(Decimal("1.5")))
+        return [mark, rf"\B(?=(\d{{{before}}})*\d{{{last}}}$)", decimal]
+
     def _apply(self, kind: str, number: Decimal, low: int, high: int) -> str:
-        # Rounded here, half-up; Babel would round half-even.
-        places = high + (2 if kind == "percent" else 0)
-        rounded = number.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
-        pattern = _pattern(self.locale, kind, low, high)
-        currency = self.currency if kind == "money" else None
-        text = pattern.apply(abs(rounded), _locale(self.locale), currency=currency, currency_digits=False)
-        return MINUS + text if rounded < 0 else text
+        return _written(self.locale, self.currency if kind == "money" else None, kind, number, low, high)
+
+
+@lru_cache(maxsize=65_536)
+def _written(locale: str, currency: str | None, kind: str, number: Decimal, low: int, high: int) -> str:
+    # Rounded here, half-up; Babel would round half-even.
+    places = high + (2 if kind == "percent" else 0)
+    rounded = number.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    pattern = _pattern(locale, kind, low, high)
+    text = pattern.apply(abs(rounded), _locale(locale), currency=currency, currency_digits=False)
+    return _upright(MINUS + text if rounded < 0 else text)
+
+
+def _upright(text: str) -> str:
+    """A figure with letters that run from right to left: kept to itself and in the order of the page (UAX 9, isolates),
+    so that it reads the same in a column, a sentence and a mail."""
+    if not any(bidirectional(c) in ("R", "AL") for c in text):
+        return text
+    sign, rest = (MINUS, text[1:]) if text.startswith(MINUS) else ("", text)
+    return f"\u2066{sign}{rest.lstrip(_MARKS)}\u2069"
 
 
 def month_name(month: Month) -> str:

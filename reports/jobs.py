@@ -1,4 +1,4 @@
-"""The verbs: render, publish, mail. What the DAGs and the command line call.
+"""The verbs: render, pdf, publish, mail, operator. What the DAGs and the command line call.
 
 They take the figures as `etl.statement.Statements` gives them and never compute one. One account's trouble stops no
 other: every verb does all it can, then reports each account's outcome.
@@ -21,13 +21,11 @@ from etl.settings import ConfigurationError, Resolver, Settings
 
 if TYPE_CHECKING:
     from etl.lake import Lake, Store
+    from etl.operations import Operations
     from etl.statement import Statement, Statements
     from reports.publish import Publisher
 
 log = logging.getLogger("tollbook")
-
-NEIGHBOURS = 12
-"""Published months whose menus follow when a month appears or changes its state."""
 
 # polars, jinja2 and boto3 are imported where they are used: a DAG file and --help import this module.
 
@@ -44,6 +42,8 @@ class Jobs(Protocol):
 
     @property
     def statements(self) -> Statements: ...
+
+    def operations(self, month: Month) -> Operations: ...
 
 
 class Failed(Exception):
@@ -89,6 +89,11 @@ def mail_month(jobs: Jobs, month: str) -> str:
         return month
     _finish(Reports(jobs).mail(Month.parse(month)))
     return month
+
+
+def operate(jobs: Jobs, *months: str) -> None:
+    """Publish the operator's page of these months. Raises `Failed` after trying all."""
+    _finish(outcome for month in months for outcome in Reports(jobs).operator(Month.parse(month)))
 
 
 def _finish(outcomes: Iterable[Outcome]) -> None:
@@ -142,6 +147,14 @@ class Reports:
 
         yield from self._publish("render", Publisher(_local(out), _unlinked(self.settings.reports)), month, accounts)
 
+    def pdf(self, month: Month, out: Path, accounts: Iterable[str] | None = None) -> Iterator[Outcome]:
+        """Print each account's page into a PDF in a folder, with an installed Chromium. ConfigurationError without one."""
+        from reports.paper import Printer
+
+        printer = Printer.found()
+        for account_id in self.accounts(month, accounts):
+            yield self._guarded("pdf", account_id, month, lambda a: self._pdf(a, month, out, printer))
+
     def publish(self, month: Month, accounts: Iterable[str] | None = None) -> Iterator[Outcome]:
         """Put pages and files into the reports store."""
         yield from self._publish("publish", self.publisher, month, accounts)
@@ -173,24 +186,68 @@ class Reports:
             for account_id in self.accounts(month, accounts):
                 yield self._guarded("preview", account_id, month, lambda a: self._preview(a, month, to, folder, server))
 
+    def operator(self, month: Month, out: Path | None = None) -> Iterator[Outcome]:
+        """Put the operator's page of the month into the reports store, or into a folder. What needs doing is ``held``."""
+        from reports.operator import desk
+        from reports.publish import Publisher
+
+        publisher = Publisher(_local(out), _unlinked(self.settings.reports)) if out else self.publisher
+
+        def work(_: str) -> Outcome:
+            drawn = desk.publish(publisher, self.jobs.operations(month))
+            written, kept = drawn.written, drawn.kept
+            if drawn.new and drawn.newest != month:  # the newest month's menu does not name this one yet
+                again = desk.publish(publisher, self.jobs.operations(drawn.newest))
+                written, kept = written + again.written, kept + again.kept
+            return Outcome(
+                "operator", desk.FOLDER, str(month), drawn.state, 0, drawn.page, written, kept, drawn.todo
+            )  # fmt: skip
+
+        yield self._guarded("operator", desk.FOLDER, month, work)
+
     # -------------------------------------------------------------------------------------------- one account
 
     def _publish(
         self, verb: str, publisher: Publisher, month: Month, accounts: Iterable[str] | None
     ) -> Iterator[Outcome]:
         def work(account_id: str) -> Outcome:
-            known = {s.month: (s.state, s.revision) for s in publisher.shelf(account_id)}
             done = publisher.publish(self._statement(account_id, month))
-            written, kept = done.written, done.kept
-            if not done.held and known.get(month) != (done.state, done.revision):
-                # the menus of the account's other months name this one
-                for other in sorted(known.keys() - {month})[-NEIGHBOURS:]:
+            written, kept, failed = done.written, done.kept, []
+            waiting, seen = list(done.follow), set()
+            while waiting:
+                other = waiting.pop(0)
+                if other in seen:
+                    continue
+                seen.add(other)
+                try:
                     again = publisher.publish(self._statement(account_id, other))
-                    written, kept = written + again.written, kept + again.kept
-            return Outcome(verb, account_id, str(month), done.state, done.revision, done.page, written, kept, done.held)
+                except Exception as error:  # noqa: BLE001 - the month itself is published, and the others still follow
+                    failed.append(f"{other}: {_told(error, account_id)}")
+                    continue
+                written, kept, waiting = written + again.written, kept + again.kept, [*waiting, *again.follow]
+            error = None
+            if failed:
+                error = (
+                    f"{month} was dealt with; months that tell of others were not published again: {'; '.join(failed)}"
+                )
+            return Outcome(
+                verb, account_id, str(month), done.state, done.revision, done.page, written, kept, done.held, error
+            )
 
         for account_id in self.accounts(month, accounts):
             yield self._guarded(verb, account_id, month, work)
+
+    def _pdf(self, account_id: str, month: Month, out: Path, printer) -> Outcome:
+        from reports import files, paper
+        from reports.model import build
+
+        page, settings = build(self._statement(account_id, month)), self.settings.reports
+        made = [file.info() for file in files.make(page, settings.issuer)]
+        html = paper.document(page, made, base_url=settings.base_url, contact=settings.contact)
+        path, written = paper.print_page(printer, page, html, out)
+        return Outcome(
+            "pdf", account_id, str(month), page.state, page.revision, str(path), int(written), int(not written)
+        )
 
     def _mail(self, account_id: str, month: Month, outbox, server) -> Outcome:
         from reports.mail import NotSendable, compose
@@ -257,17 +314,12 @@ class Reports:
 
     def _guarded(self, verb: str, account_id: str, month: Month, work: Callable[[str], Outcome]) -> Outcome:
         """The outcome of one account; an error becomes part of it, a wrong configuration does not."""
-        from etl.lake import StoreError
-        from reports.model import DoesNotAddUp
-        from reports.publish import Changed
-        from reports.smtp import Refused, Unavailable
-
         try:
             return work(account_id)
         except ConfigurationError:
             raise
-        except (DoesNotAddUp, Changed, StoreError, Refused, Unavailable, LookupError, ValueError, OSError) as error:
-            return Outcome(verb, account_id, str(month), error=str(error) or type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - whatever one account's trouble is, the others are served
+            return Outcome(verb, account_id, str(month), error=_told(error, account_id))
 
     def _statement(self, account_id: str, month: Month) -> Statement:
         return self.jobs.statements.load(account_id, month)
@@ -279,6 +331,19 @@ class Reports:
 
     def _today(self) -> date:
         return self.jobs.clock().astimezone(UTC).date()
+
+
+def _told(error: Exception, account_id: str) -> str:
+    """What went wrong. What nobody foresaw goes by its type too, and its traceback into the log."""
+    from etl.lake import StoreError
+    from reports.model import DoesNotAddUp
+    from reports.publish import Changed, Damaged
+    from reports.smtp import Refused, Unavailable
+
+    if isinstance(error, DoesNotAddUp | Changed | Damaged | StoreError | Refused | Unavailable):
+        return str(error) or type(error).__name__
+    log.error("%s: %s", account_id, type(error).__name__, exc_info=error)
+    return f"{type(error).__name__}: {error}"
 
 
 # ------------------------------------------------------------------------------------------------ stores

@@ -67,7 +67,8 @@ class Lot:
 
 @dataclass(frozen=True)
 class Credits:
-    """A month of credits. ``used`` and ``lost`` are positive counts; ``overage`` is what no credit covered."""
+    """A month of credits. ``used`` and ``lost`` are positive counts; ``overage`` is what no credit covered. On the days
+    ``ran_out`` the last credit of an allotment was used, on the days ``resets`` a new one was granted."""
 
     rows: tuple[CreditRow, ...]
     left_allotment: int
@@ -75,6 +76,10 @@ class Credits:
     overage: int
     lots: tuple[Lot, ...]
     lot_total: Lot | None
+    ran_out: tuple[date, ...] = ()
+    resets: tuple[date, ...] = ()
+    balances: tuple[tuple[date, int], ...] = ()
+    """What was left at the end of each day on which something moved."""
 
     @property
     def left(self) -> int:
@@ -83,6 +88,23 @@ class Credits:
     @property
     def used(self) -> int:
         return -self.total("burn")
+
+    @property
+    def used_allotment(self) -> int:
+        return -sum(row.allotment or 0 for row in self.rows if row.entry == "burn")
+
+    @property
+    def used_bought(self) -> int:
+        return -sum(row.bought or 0 for row in self.rows if row.entry == "burn")
+
+    @property
+    def needed(self) -> int:
+        """What the month's texts took: used credits and those nothing covered."""
+        return self.used + self.overage
+
+    @property
+    def opened(self) -> int:
+        return self.total("open")
 
     @property
     def lost(self) -> int:
@@ -129,11 +151,20 @@ def build(statement_id: str, ledger: pl.DataFrame) -> Credits | None:
         overage=overage,
         lots=_shown(lots.values()),
         lot_total=_merged(lots.values()),
+        ran_out=_days(
+            e for e in entries if (e["entry"], e["lot"]) == ("burn", ALLOTMENT) and not e["balance_allotment"]
+        ),
+        resets=_days(e for e in entries if e["entry"] == "grant"),
+        balances=tuple({e["date"]: e["balance_allotment"] + e["balance_purchased"] for e in entries}.items()),
     )
     same(statement_id, "credits come to", sum(r.total for r in rows), "the ledger says that are left", found.left)
     bought = found.lot_total.left if found.lot_total else 0
     same(statement_id, "lots of credits have left", bought, "the balance of bought credits is", found.left_bought)
     return found
+
+
+def _days(entries: Iterable[dict]) -> tuple[date, ...]:
+    return tuple(dict.fromkeys(entry["date"] for entry in entries))
 
 
 def _check(statement_id: str, entries: tuple[dict, ...]) -> None:

@@ -21,15 +21,18 @@ from urllib.parse import quote
 
 from etl.periods import Month
 from etl.settings import MailSettings
-from reports import words
+from reports import remarks, words
 from reports.charges import Change
 from reports.formats import Formats, month_year
 from reports.links import PAGE, Links
 from reports.model import Page
+from reports.naming import isolated
 from reports.pages import environment, text_environment
 
 HTML_LIMIT = 80_000
 """Bytes of HTML; well below the 102 kB at which Gmail cuts a message off."""
+FINDINGS = 3
+"""Findings in a mail; the page has the others."""
 TOP = 8
 """Rows of charges in a mail; the page has them all."""
 WIDTH = 72
@@ -68,7 +71,7 @@ def compose(
 ) -> EmailMessage:
     """The message for one recipient. NotSendable for an address or name that would not stay inside its header."""
     f = Formats(page.locale, page.currency)
-    unsubscribe = (settings.unsubscribe_url or "").replace("{account}", quote(page.account_id)) or None
+    unsubscribe = _unsubscribe(page, settings)
     report = links.file(PAGE)
     values = {
         "page": page,
@@ -80,9 +83,10 @@ def compose(
         "folder": links.folder,
         "downloads": [(n, links.file(n)) for n in ("usage_daily.csv", "charges.csv", "usage_by_owner.csv")],
         "expires": links.expires,
-        "unsubscribe": unsubscribe,
+        "unsubscribe": unsubscribe[0] if unsubscribe else None,
         "contact": contact,
-        "notes": words.notes(page, f),
+        "notes": words.notes(page),
+        "findings": remarks.remarks(page, f, FINDINGS),
         "longest": max((row.usage.segments for row in page.history), default=0),
     }
     message = EmailMessage(policy=_POLICY)
@@ -115,9 +119,10 @@ def top(page: Page) -> list[tuple[str, Decimal, Change]]:
 
 def subject(page: Page, f: Formats, settings: MailSettings, *, preview: bool = False) -> str:
     name = month_year(page.month).replace("\u00a0", " ")
-    said = f"{page.account_name}: {f.money(page.total.now)} for {name}" if settings.amount_in_subject else (
-        f"{page.account_name}: statement for {name}"
-    )  # fmt: skip
+    who = isolated(page.account_name)
+    said = (
+        f"{who}: {f.money(page.total.now)} for {name}" if settings.amount_in_subject else f"{who}: statement for {name}"
+    )
     if page.state != "final":
         said += f" ({words.STATES[page.state].lower()})"
     if page.revision > 1:
@@ -138,7 +143,7 @@ def check_address(address: str) -> str:
 
 
 def _head(
-    message: EmailMessage, page: Page, recipient: str, settings: MailSettings, title: str, unsubscribe: str | None,
+    message: EmailMessage, page: Page, recipient: str, settings: MailSettings, title: str, unsubscribe: list[str],
     preview: bool,
 ) -> None:  # fmt: skip
     domain = settings.sender.rpartition("@")[2]
@@ -150,7 +155,7 @@ def _head(
     if settings.reply_to:
         message["Reply-To"] = Address(addr_spec=check_address(settings.reply_to))
     message["Subject"] = title
-    message["Date"] = format_datetime(_dated(page))
+    message["Date"] = format_datetime(dated(page))
     mine = message_id(page.account_id, page.month, page.revision, settings.sender)
     if preview:
         mine = mine.replace("<usage.", "<preview.")
@@ -164,15 +169,26 @@ def _head(
     message["List-Id"] = f"<{page.account_id.lower()}.usage.{domain}>"
     message["Content-Language"] = "en"
     if unsubscribe:
-        if not re.fullmatch(r"https://[!-~]+", unsubscribe) or set(unsubscribe) & set("<>,"):
-            raise NotSendable(f"mail.unsubscribe_url must be an https address, not {unsubscribe!r}")
-        by_mail = f", <mailto:{settings.reply_to}?subject=unsubscribe>" if settings.reply_to else ""
-        message["List-Unsubscribe"] = f"<{unsubscribe}>{by_mail}"
-        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        message["List-Unsubscribe"] = ", ".join(f"<{way}>" for way in unsubscribe)
+        if unsubscribe[0].startswith("https:"):
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
 
 
-def _dated(page: Page) -> datetime:
-    """When the month was closed; of an open one, the end of the last day in it."""
+def _unsubscribe(page: Page, settings: MailSettings) -> list[str]:
+    """The ways to stop the mails, the best first: one click (RFC 8058), then a mail to whoever reads the replies."""
+    ways = []
+    if settings.unsubscribe_url:
+        url = settings.unsubscribe_url.replace("{account}", quote(page.account_id))
+        if not re.fullmatch(r"https://[!-~]+", url) or set(url) & set("<>,"):
+            raise NotSendable(f"mail.unsubscribe_url must be an https address, not {url!r}")
+        ways.append(url)
+    if settings.reply_to:
+        ways.append(f"mailto:{check_address(settings.reply_to)}?subject=unsubscribe%20{quote(page.account_id)}")
+    return ways
+
+
+def dated(page: Page) -> datetime:
+    """The date a statement carries: when the month was closed; of an open one, the end of the last day in it."""
     if page.closed_at:
         return page.closed_at
     day = page.through or page.month.first

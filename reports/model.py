@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
-from statistics import median_low
 
 import polars as pl
 
 from etl.money import round_half_up
 from etl.periods import Month
 from etl.schemas import HELD_LINES, PRODUCT_LINES, SECTIONS, UNASSIGNED
-from etl.statement import Statement
-from reports import ledger
+from etl.statement import HISTORY_MONTHS, Statement
+from reports import campaigns, details, explore, findings, ledger, proof
+from reports.campaigns import CAMPAIGN_LINES, CampaignRow
 from reports.charges import (
     ZERO,
     Change,
@@ -34,12 +34,14 @@ from reports.charges import (
     tax_rows,
 )
 from reports.checks import DoesNotAddUp, same
+from reports.details import CALL_LINES, Details
+from reports.explore import Explorer
+from reports.findings import Basis, Finding, OddDay
 from reports.ledger import Credits
 from reports.naming import masked, presentable
+from reports.proof import Proof
 
-HISTORY_MONTHS = 6
 PEOPLE_SHOWN = 40
-CALL_LINES = ("call", "campaign_call")
 TRAFFIC_LINES = ("text", "call", "video", "campaign_call")
 ACCOUNT_LINES = ("credit_overage", "tier_adjustment", "adjustment")
 """Lines that belong to the account as a whole, to no member and no inbox."""
@@ -47,12 +49,14 @@ ACCOUNT_LINES = ("credit_overage", "tier_adjustment", "adjustment")
 
 @dataclass(frozen=True)
 class Figure:
-    """One of the four figures at the top, with six months of it (None: before the account's first month)."""
+    """One of the four figures at the top, with six months of it (None: before the account's first month, or in another currency). A ``level`` is
+    what is there at the end of the month, beside what was there at its beginning; no month before it is known."""
 
     label: str
     unit: str
     change: Change
     months: tuple[Decimal | None, ...]
+    level: bool = False
 
     @property
     def value(self) -> Decimal:
@@ -71,6 +75,8 @@ class Usage:
     calls: int = 0
     call_seconds: int = 0
     charge: Decimal = ZERO
+    outbound_credits: int = 0
+    inbound_credits: int = 0
 
     @property
     def messages(self) -> int:
@@ -98,6 +104,7 @@ class DayRow:
     day: date
     usage: Usage | None
     complete: bool
+    currency: str
     amount: Decimal = ZERO
     """The day's charge, rounded for show."""
 
@@ -127,13 +134,14 @@ class OwnerTable:
 
 @dataclass(frozen=True)
 class MonthRow:
-    """One month of the history."""
+    """One month of the history, its money in its own ``currency``."""
 
     month: Month
     state: str
     revision: int
     total: Decimal
     usage: Usage
+    currency: str
 
 
 @dataclass(frozen=True)
@@ -167,7 +175,8 @@ class Page:
     """One account, one month: everything a page, a file or a mail is made from.
 
     ``charges`` come to ``charged``, ``taxes`` to ``taxed``; charged + taxed + rounding = total. ``by_month`` are the
-    charges that no day and no event gave rise to. ``products`` are paid apart and in no other figure.
+    charges that no day and no event gave rise to. ``products`` are paid apart and in no other figure. Where the month
+    before was charged in another currency, counts are compared with it and amounts are not.
     """
 
     account_id: str
@@ -198,14 +207,18 @@ class Page:
     members: OwnerTable
     inboxes: OwnerTable
     unassigned: OwnerRow | None
+    campaigns: tuple[CampaignRow, ...]
     driver: ChargeRow | TaxRow | None
+    findings: tuple[Finding, ...]
     peak: Peak | None
     quality: Quality
-    owner_days: tuple[tuple[date, OwnerRow], ...] = field(repr=False)
     history_days: tuple[DayRow, ...] = field(repr=False)
+    explorer: Explorer = field(repr=False)
+    proof: Proof = field(repr=False)
     lines: tuple[dict, ...] = field(repr=False)
     monthly: tuple[dict, ...] = field(repr=False)
     ledger: tuple[dict, ...] = field(repr=False)
+    details: Details = field(repr=False, compare=False)
 
     @property
     def final(self) -> bool:
@@ -217,6 +230,11 @@ class Page:
         return self.state != "open"
 
     @property
+    def has_before(self) -> bool:
+        """Whether there is a month before, also one without usage."""
+        return self.figures[1].change.before is not None
+
+    @property
     def before(self) -> MonthRow | None:
         """The month before, if the account had one."""
         return next((row for row in self.history if row.month == self.month - 1), None)
@@ -225,6 +243,19 @@ class Page:
     def account_charges(self) -> tuple[ChargeRow, ...]:
         """The charges of the account as a whole."""
         return tuple(row for row in self.charges if row.key.line in ACCOUNT_LINES)
+
+    @property
+    def campaign_charges(self) -> Change:
+        """What the lines come to that campaigns are charged on."""
+        rows = [row.change for row in self.charges if row.key.line in CAMPAIGN_LINES]
+        befores = [change.before for change in rows]
+        now = sum((change.now for change in rows), ZERO)
+        return Change(now, None if None in befores else sum(befores, ZERO))
+
+    @property
+    def campaign_rounding(self) -> Decimal:
+        """What rounding each campaign by itself leaves between the campaigns and their lines."""
+        return self.campaign_charges.now - sum((row.amount for row in self.campaigns), ZERO)
 
     @property
     def days_amount(self) -> Decimal:
@@ -248,7 +279,9 @@ def build(statement: Statement) -> Page:
     account, month = statement.account, statement.month
     lines = _lines(statement)
     has_before = _has_before(statement)
-    before = _masked(statement.previous_lines) if has_before else None
+    currencies = {h.month: h.currency or account.currency for h in statement.history}
+    paid_alike = has_before and currencies.get(month - 1, account.currency) == account.currency
+    before = _masked(statement.previous_lines) if paid_alike else None
 
     charges, taxes = charge_rows(lines, before), tax_rows(lines, before)
     rounding = [row["amount"] for row in lines if row["section"] == "rounding"]
@@ -263,16 +296,25 @@ def build(statement: Statement) -> Page:
     for day, usage in _usages(daily, "date"):
         by_day[day] = usage
         by_month[Month.of(day)] = by_month.get(Month.of(day), Usage()) + usage
-    history = tuple(MonthRow(h.month, h.state, h.revision, h.total, by_month[h.month]) for h in statement.history)
+    history = tuple(
+        MonthRow(h.month, h.state, h.revision, h.total, by_month[h.month], currencies[h.month])
+        for h in statement.history
+    )
     quality = _quality(statement, mine, lines)
     through = date.fromisoformat(statement.through) if statement.through else None
     loaded = {month: (through, set(quality.missing))} if statement.state == "open" else {}
     history_days = tuple(
-        _day(d, by_day.get(d), h.state, loaded.get(h.month), account.currency) for h in history for d in h.month.days
+        _day(d, by_day.get(d), h.state, loaded.get(h.month), h.currency) for h in history for d in h.month.days
     )
     days = tuple(row for row in history_days if Month.of(row.day) == month)
-    members, inboxes, unassigned, owner_days = _owners(statement, daily, monthly, has_before)
-    total = Change(statement.total, _previous_total(statement) if has_before else None)
+    members, inboxes, unassigned = _owners(statement, daily, monthly, has_before)
+    credits, by_the_month = ledger.build(statement.statement_id, statement.ledger), _monthly(statement)
+    moved = tuple(statement.ledger.sort("position").iter_rows(named=True))
+    found = _basis(
+        statement, daily, history, history_days, charges, lines, has_before, before, quality, by_the_month, credits, moved
+    )  # fmt: skip
+    odd = findings.odd_days(found)
+    total = Change(statement.total, _previous_total(statement) if paid_alike else None)
     page = Page(
         account_id=account.account_id,
         account_name=presentable(account.name),
@@ -286,15 +328,15 @@ def build(statement: Statement) -> Page:
         closed_at=_utc(statement.closed_at),
         through=through,
         total=total,
-        figures=_figures(history, month, total, has_before),
+        figures=_figures(history, month, total, has_before, credits),
         charges=charges,
         charged=_sum(lines, before, "usage"),
         carriers=carrier_rows(lines, before),
         taxes=taxes,
         taxed=_sum(lines, before, "tax"),
         rounding=sum(rounding, ZERO) if rounding else None,
-        products=products(lines),
-        credits=ledger.build(statement.statement_id, statement.ledger),
+        products=products(lines, _simulated(by_the_month, moved), by_the_month),
+        credits=credits,
         by_month=tuple(row for row in charges if row.key.line in set(monthly["line"])),
         history=history,
         days=days,
@@ -302,17 +344,53 @@ def build(statement: Statement) -> Page:
         members=members,
         inboxes=inboxes,
         unassigned=unassigned,
+        campaigns=_campaigns(statement, daily, paid_alike),
         driver=driver(charges, taxes, total),
-        peak=_peak(days, history_days),
+        findings=findings.find(found, odd),
+        peak=_peak(odd),
         quality=quality,
-        owner_days=owner_days,
         history_days=history_days,
+        explorer=_explorer(statement, daily, history_days),
+        proof=Proof(),
         lines=lines,
-        monthly=_monthly(statement),
-        ledger=tuple(statement.ledger.sort("position").iter_rows(named=True)),
+        monthly=by_the_month,
+        ledger=moved,
+        details=details.of(statement),
     )
     _cross_foot(statement, page, mine, monthly, statement.daily.filter(held & in_month))
-    return page
+    return replace(page, proof=proof.build(page, statement))
+
+
+def _basis(
+    statement: Statement,
+    daily: pl.DataFrame,
+    history: tuple[MonthRow, ...],
+    history_days: tuple[DayRow, ...],
+    charges: tuple[ChargeRow, ...],
+    lines: tuple[dict, ...],
+    has_before: bool,
+    before: tuple[dict, ...] | None,
+    quality: Quality,
+    monthly: tuple[dict, ...],
+    credits: Credits | None,
+    moved: tuple[dict, ...],
+) -> Basis:
+    """What the rules of `reports.findings` look at."""
+    return Basis(
+        month=statement.month, currency=statement.account.currency,
+        comparable=has_before and statement.state != "open", final=statement.state == "final",
+        history=tuple(row.month for row in history), daily=daily,
+        known=tuple(row.day for row in history_days if row.usage is not None),
+        complete=frozenset(row.day for row in history_days if row.complete),
+        foreign=frozenset(
+            day for row in history if row.currency != statement.account.currency for day in row.month.days
+        ),
+        owners=_names(statement), campaigns=_campaign_names(statement),
+        charges=charges, charged=_sum(lines, None, "usage").now, lines=lines, before=before,
+        monthly=monthly, credits=credits, ledger=moved,
+        records=quality.records, texts=history[-1].usage.messages, unrated=quality.unrated,
+        differ=quality.segments_differ, vanished=quality.vanished,
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------ lines
@@ -334,7 +412,7 @@ def _lines(statement: Statement) -> tuple[dict, ...]:
 
 def _masked(lines: pl.DataFrame) -> tuple[dict, ...]:
     rows = lines.sort("position").iter_rows(named=True)
-    return tuple(row | {"item": row["item"] and masked(row["item"])} for row in rows)
+    return tuple(row | {name: row[name] and masked(row[name]) for name in ("item", "jurisdiction")} for row in rows)
 
 
 def _sum(lines: Iterable[dict], before: Iterable[dict] | None, section: str) -> Change:
@@ -382,6 +460,8 @@ def _usages(daily: pl.DataFrame, *by: str) -> Iterable[tuple]:
             pl.col("events").filter(call).sum().alias("calls"),
             pl.col("billed_seconds").filter(call).sum().alias("call_seconds"),
             pl.col("charge").sum(),
+            pl.col("credits").filter(out).sum().alias("outbound_credits"),
+            pl.col("credits").filter(inn).sum().alias("inbound_credits"),
         )
         .sort(by)
     )
@@ -397,36 +477,38 @@ def _day(
         through, missing = loaded
         complete = through is not None and day <= through and day not in missing
     shown = usage or (Usage() if complete else None)
-    return DayRow(day, shown, complete, round_half_up(shown.charge if shown else ZERO, currency))
+    return DayRow(day, shown, complete, currency, round_half_up(shown.charge if shown else ZERO, currency))
 
 
-def _figures(history: tuple[MonthRow, ...], month: Month, total: Change, has_before: bool) -> tuple[Figure, ...]:
+def _figures(
+    history: tuple[MonthRow, ...], month: Month, total: Change, has_before: bool, credits: Credits | None
+) -> tuple[Figure, ...]:
     rows = {row.month: row for row in history}
     shown = [rows.get(m) for m in month.last(HISTORY_MONTHS)]
-    nothing = MonthRow(month - 1, "", 0, ZERO, Usage())
+    currency = rows[month].currency
+    nothing = MonthRow(month - 1, "", 0, ZERO, Usage(), currency)
 
     def figure(label: str, unit: str, value) -> Figure:
         before = value(rows.get(month - 1, nothing)) if has_before else None
         return Figure(label, unit, Change(value(rows[month]), before), tuple(value(r) if r else None for r in shown))
 
     return (
-        Figure("Total charges", "money", total, tuple(r.total if r else None for r in shown)),
+        Figure(
+            "Total charges", "money", total, tuple(r.total if r and r.currency == currency else None for r in shown)
+        ),
         figure("Segments", "count", lambda r: Decimal(r.usage.segments)),
         figure("Messages", "count", lambda r: Decimal(r.usage.messages)),
-        figure("Call minutes", "quantity", lambda r: r.usage.call_minutes),
+        figure("Call minutes", "quantity", lambda r: r.usage.call_minutes)
+        if credits is None
+        else Figure("Credits left", "count", Change(Decimal(credits.left), Decimal(credits.opened)), (), level=True),
     )
 
 
-def _peak(days: tuple[DayRow, ...], history: tuple[DayRow, ...]) -> Peak | None:
-    """The busiest day, if it has at least twice what its weekday has in the middle of six months, and 50 segments."""
-    known = [row for row in days if row.usage]
-    if not known:
-        return None
-    top = max(known, key=lambda row: row.usage.segments)
-    like = [r.usage.segments for r in history if r.usage and r.day.weekday() == top.day.weekday() and r.day != top.day]
-    typical = median_low(like) if len(like) >= 3 else 0
-    if typical and top.usage.segments >= max(2 * typical, 50):
-        return Peak(top.day, top.usage.segments, typical)
+def _peak(days: Iterable[OddDay]) -> Peak | None:
+    """The day to be annotated in the chart of segments: the one furthest above what its weekday usually has."""
+    for odd in days:
+        if odd.measure == "segments" and odd.more and odd.typical:
+            return Peak(odd.day, odd.value, odd.typical)
     return None
 
 
@@ -434,7 +516,7 @@ def _peak(days: tuple[DayRow, ...], history: tuple[DayRow, ...]) -> Peak | None:
 
 
 def _owners(statement: Statement, daily: pl.DataFrame, monthly: pl.DataFrame, has_before: bool):
-    """(members, inboxes, unassigned or None, (day, owner) rows) of the month."""
+    """(members, inboxes, unassigned or None) of the month."""
     names, month = _names(statement), statement.month
     mine, previous = (daily.filter(pl.col("date").is_between(m.first, m.days[-1])) for m in (month, month - 1))
     keys = ("owner_kind", "owner_id")
@@ -455,15 +537,10 @@ def _owners(statement: Statement, daily: pl.DataFrame, monthly: pl.DataFrame, ha
     members, inboxes, rest = ([r for r in rows if r.kind == kind] for kind in ("member", "inbox", UNASSIGNED))
     unassigned = _merged(rest, UNASSIGNED, "Unassigned", has_before)
     shown = unassigned.usage != Usage() or unassigned.by_month or unassigned.change.before
-    owner_days = tuple(
-        (day, OwnerRow(kind, id_, _owner_name(names, kind, id_), usage, Change(Decimal(usage.segments), None)))
-        for day, kind, id_, usage in _usages(mine, "date", *keys)
-    )
     return (
         _table(members, "member", "members", has_before),
         _table(inboxes, "inbox", "shared inboxes", has_before),
         unassigned if shown else None,
-        owner_days,
     )
 
 
@@ -473,6 +550,29 @@ def _names(statement: Statement) -> dict[tuple[str, str], str]:
 
 def _owner_name(names: dict[tuple[str, str], str], kind: str, owner_id: str) -> str:
     return "Unassigned" if kind == UNASSIGNED else presentable(names.get((kind, owner_id)) or owner_id)
+
+
+def _campaign_names(statement: Statement) -> dict[str, str]:
+    return dict(statement.campaigns.select("campaign_id", "name").iter_rows())
+
+
+def _campaigns(statement: Statement, daily: pl.DataFrame, has_before: bool) -> tuple[CampaignRow, ...]:
+    mine, before = (daily.filter(pl.col("date").is_between(m.first, m.days[-1])) for m in statement.month.last(2)[::-1])
+    names = _campaign_names(statement)
+    return campaigns.build(mine, before if has_before else None, names, statement.account.currency)
+
+
+def _simulated(monthly: Iterable[dict], moved: Iterable[dict]) -> frozenset[str]:
+    """The items of credit packs that the ledger says nobody reported."""
+    ours = {row["subscription_id"] for row in moved if row["entry"] == "recharge" and row["simulated"]}
+    return frozenset(row["item"] for row in monthly if row["line"] == "credit_pack" and row["rate_id"] in ours)
+
+
+def _explorer(statement: Statement, daily: pl.DataFrame, history_days: tuple[DayRow, ...]) -> Explorer:
+    """Six months that open on this one."""
+    names, month = _names(statement), statement.month
+    shown = (month.first, month.days[-1])
+    return explore.of(daily, lambda kind, id_: _owner_name(names, kind, id_), history_days, shown)
 
 
 def _table(rows: list[OwnerRow], kind: str, plural: str, has_before: bool) -> OwnerTable:
@@ -558,6 +658,14 @@ def _cross_foot(
     if page.carriers:
         fees = amounts(r for r in page.charges if r.key.line == "carrier_fee")
         equal("carriers add up to", amounts(page.carriers), "carrier fees are", fees)
+    if page.campaigns:
+        on = mine.filter(pl.col("line").is_in(CAMPAIGN_LINES))
+        calls, exact = on.filter(pl.col("line") == CAMPAIGN_LINES[0])["events"].sum(), on["charge"].sum()
+        shown = campaigns.total(page.campaigns, "")
+        equal("campaigns have calls", shown.calls, "their lines", calls)
+        equal("campaigns cost exactly", shown.charge, "their lines", exact)
+        behind = sum((row.exact for row in page.charges if row.key.line in CAMPAIGN_LINES), ZERO)
+        equal("campaigns cost exactly", shown.charge, "the statement's lines", behind)
     days = sum((row.usage for row in page.days if row.usage), Usage())
     equal("days add up to", days, "the month is", page.usage)
     owners = [page.members.total, page.inboxes.total, *([page.unassigned] if page.unassigned else [])]
@@ -576,6 +684,14 @@ def _cross_foot(
     equal("segments are", (shown.outbound_segments, shown.inbound_segments),
           "the history says", (last.segments_sent, last.segments_received))  # fmt: skip
     equal("messages with a direction are", shown.messages, "all messages are", mine["messages"].sum())
+    explored = explore.within(page.explorer, page.month.first, page.month.days[-1])
+    for what, count in (("messages", shown.messages), ("segments", shown.segments), ("credits", mine["credits"].sum())):
+        equal(
+            f"{what} of everyone in the explorer are",
+            sum(s.total(what) for s in explored.series),
+            "the month has",
+            count,
+        )
     equal("the history's last total is", last.total, "the statement's", page.total.now)
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 
 from etl.money import minor_digits
 from etl.schemas import LINES
+from reports import campaigns
+from reports.campaigns import CAMPAIGN_LINES, CampaignRow
 from reports.charges import Change, ChargeRow, TaxRow
+from reports.findings import OddDay
 from reports.formats import Formats, day_long, day_short, moment, month_name, month_short, month_year, weekday
 from reports.ledger import CreditRow, Credits, Lot
-from reports.model import ACCOUNT_LINES, Page
-from reports.naming import line_name
+from reports.model import ACCOUNT_LINES, Figure, Page
+from reports.naming import isolated, line_name
+from reports.proof import DIFFERS, EXPLAINED, MATCH, NOT_COMPARED, Check, Reason
 
 STATES = {"open": "Estimated", "provisional": "Provisional", "final": "Final"}
 
@@ -51,8 +56,10 @@ def headline(page: Page, f: Formats) -> list[Words]:
         said = [Words(f"{name} ends with a credit of "), amount, Words(" in your favor")]
     else:
         said = [Words(f"You {would} "), amount, Words(f" for {name}")]
-    if page.total.before is None:
+    if not page.has_before:
         said.append(Words(", the first month of this account."))
+    elif page.total.before is None:
+        said.append(Words(f". {month_name(page.month - 1)} was in {page.before.currency}: amounts are not compared."))
     else:
         said += _against(page.total, month_name(page.month - 1), f)
     said += _driver(page, f)
@@ -84,23 +91,23 @@ def _driver(page: Page, f: Formats) -> list[Words]:
         came = "came to" if min(row.change.now, row.change.before) < 0 else "cost"
         return [Words(f" {what} {came} {amount} {verb}, everything else together {f.money(moved - whole)} {other}.")]
     part = "All" if moved == whole else "Most" if moved * 2 >= whole else "The largest part"
-    return [Words(f" {part} of the {'rise' if up else 'fall'} is {_lower(what)}: {amount} {'more' if up else 'less'}.")]
+    return [Words(f" {part} of the {'rise' if up else 'fall'} is {lower(what)}: {amount} {'more' if up else 'less'}.")]
 
 
 def in_words(page: Page, row: ChargeRow | TaxRow) -> str:
     """A part with its group, in words: ``Outbound calls``, ``Texts sent``, ``Carrier fees (SMS sent, registered)``."""
-    group = next((g for g in page.charges if row in g.parts), None)
+    group, label = next((g for g in page.charges if row in g.parts), None), isolated(row.label)
     if group is None:
-        return row.label
+        return label
     line = group.key.line
     if line == "carrier_fee":
-        return f"{group.label} ({row.label})"
+        return f"{group.label} ({label})"
     if line == "text":
-        return f"{group.label} {row.label.lower()}" if row.label in ("Sent", "Received") else row.label
-    return f"{row.label} {_lower(group.label)}"
+        return f"{group.label} {label.lower()}" if label in ("Sent", "Received") else label
+    return f"{label} {lower(group.label)}"
 
 
-def _lower(text: str) -> str:
+def lower(text: str) -> str:
     """Lower-case first letter, unless the word is an abbreviation."""
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
@@ -156,6 +163,38 @@ def standing(page: Page) -> str:
     return f"Estimated, through {day_long(page.through)}" if page.through else "Estimated, nothing loaded yet"
 
 
+def pending(page: Page, f: Formats) -> str:
+    """The share of records the provider has not confirmed its own price for; empty once the month is closed."""
+    return f"{share(*pending_of(page), f)} of records have no provider price yet" if pending_of(page) else ""
+
+
+def pending_of(page: Page) -> tuple[int, int] | None:
+    """(records without the provider's price, records); None where there are none, or where the month is closed."""
+    q = page.quality
+    return None if page.final or not q.unpriced or not q.records else (q.unpriced, q.records)
+
+
+def share(part: int, whole: int, f: Formats) -> str:
+    """``4.2%``; of what is there, never ``0.0%``."""
+    percent, least = (Decimal(part) / whole * 100).quantize(Decimal("1e-9"), ROUND_HALF_UP), Decimal("0.1")
+    return f"less than {f.percent(least)}" if 0 < percent < least else f.percent(percent)
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def standing_of(page: Page, f: Formats) -> str:
+    """The state of a section's figures for those who do not see its tag: ``, 4.2% of records have no …``."""
+    said = pending(page, f)
+    return f", {said}" if said else ""
+
+
+def captioned(page: Page) -> str:
+    """What a table's caption adds while its figures may still change."""
+    return "" if page.final else f", {STATES[page.state].lower()}"
+
+
 def identity(page: Page) -> str:
     return f"Statement {page.statement_id}" + (f", revision {page.revision}" if page.revision else "")
 
@@ -179,7 +218,7 @@ def charges_lead(page: Page, f: Formats) -> str:
     share = f.percent(((one.amount + two.amount) / total * 100).quantize(Decimal("0.1"), ROUND_HALF_UP))
     together = "all" if len(rows) == 2 else share
     whole = "the charges before taxes" if page.taxes else "the total"
-    return f"{one.label} and {_lower(two.label)} are {together} of {whole}."
+    return f"{one.label} and {lower(two.label)} are {together} of {whole}."
 
 
 def history_lead(page: Page, f: Formats) -> str:
@@ -191,7 +230,7 @@ def history_lead(page: Page, f: Formats) -> str:
         return f"{name} is not over: its bar grows until the last day is in."
     span = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}[len(page.history)]
     mean = (Decimal(sum(others)) / len(others)).quantize(Decimal(1), ROUND_HALF_UP)
-    usual = f" The months before averaged {f.count(mean)}."
+    usual = f" The months before averaged {f.count(mean)}.{_evened(page, f)}"
     if not now and not any(others):
         return "No texts in these months."
     if len(others) == 1:
@@ -203,6 +242,15 @@ def history_lead(page: Page, f: Formats) -> str:
     return f"{name} had {f.count(now)} segments.{usual}"
 
 
+def _evened(page: Page, f: Formats) -> str:
+    """What the month would have without its odd day, where that makes a twentieth of it."""
+    odd = page.peak
+    if not odd or (odd.segments - odd.typical) * 20 < page.usage.segments:
+        return ""
+    even = page.usage.segments - odd.segments + odd.typical
+    return f" With a typical {weekday(odd.day)} on {day_long(odd.day)} it would have been {f.count(even)}."
+
+
 def days_lead(page: Page, f: Formats) -> str:
     known = [row for row in page.days if row.usage]
     busy = [row for row in known if row.usage.segments]
@@ -210,7 +258,7 @@ def days_lead(page: Page, f: Formats) -> str:
         return "No texts on any day of the month."
     top = max(busy, key=lambda r: r.usage.segments)
     said = f"The busiest day was {weekday(top.day)}, {day_long(top.day)}, with {f.count(top.usage.segments)} segments"
-    if page.peak:
+    if page.peak and page.peak.day == top.day:
         said += f"; a typical {weekday(top.day)} has {f.count(page.peak.typical)}"
     quiet = len(known) - len(busy)
     return f"{said}. {quiet} {'day' if quiet == 1 else 'days'} had none." if quiet else f"{said}."
@@ -244,8 +292,8 @@ def people_lead(page: Page, f: Formats) -> str:
     return f"{said}. {each}"
 
 
-def notes(page: Page, f: Formats) -> list[tuple[str, str]]:
-    """What a reader must know about the month's figures: (tag, sentence). Empty when there is nothing to say."""
+def notes(page: Page) -> list[tuple[str, str]]:
+    """What a reader must know before reading any figure: (tag, sentence). Empty when the month is wholly there."""
     q, said = page.quality, []
     gaps = [d for d in q.missing if page.through and d <= page.through]
     if gaps:
@@ -255,29 +303,27 @@ def notes(page: Page, f: Formats) -> list[tuple[str, str]]:
         )
     for sentence in q.other:
         said.append(("Held", sentence))
-    if q.unrated:
-        records = "record has" if q.unrated == 1 else "records have"
-        said.append(
-            ("No price", f"{f.count(q.unrated)} {records} no price yet and no amount in the total. "
-                         "The month cannot close before that is settled.")
-        )  # fmt: skip
-    if q.segments_differ:
-        n = q.segments_differ
-        texts = "1 text" if n == 1 else f"{f.count(n)} texts"
-        said.append(
-            ("Counts", f"For {texts} the provider counts other segments than we do. The provider’s count is billed.")
-        )
-    if q.vanished:
-        n = q.vanished
-        listed = "1 record is" if n == 1 else f"{f.count(n)} records are"
-        said.append(("Records", f"{listed} no longer listed by the provider. What was used stays billed."))
-    if q.unpriced and not page.final:
-        share = f.percent(Decimal(q.unpriced) / q.records * 100) if q.records else ""
-        said.append(
-            ("Pending", f"The provider has not confirmed its own price for {f.count(q.unpriced)} of {f.count(q.records)} "
-                        f"records ({share}). Your charges come from your rate card and do not depend on it.")
-        )  # fmt: skip
     return said
+
+
+def campaign_total(page: Page) -> CampaignRow:
+    """All campaigns, with what their lines come to."""
+    both = " and ".join(line_name(line) for line in CAMPAIGN_LINES if any(r.key.line == line for r in page.charges))
+    return replace(
+        campaigns.total(page.campaigns, both), amount=page.campaign_charges.now, change=page.campaign_charges
+    )
+
+
+def campaigns_lead(page: Page, f: Formats) -> str:
+    """Whose the campaign calls are."""
+    whole = page.campaign_charges.now
+    top = page.campaigns[0]
+    said = "A call belongs to the campaign whose caller-id number it was dialled from."
+    count = sum(row.count for row in page.campaigns)
+    if count < 2 or whole <= 0 or top.amount <= 0 or top.count != 1:
+        return said
+    share = f.percent((top.amount / whole * 100).quantize(Decimal("0.1"), ROUND_HALF_UP))
+    return f"{isolated(top.name)} is {share} of what {f.count(count)} campaigns cost. {said}"
 
 
 def explanations(page: Page) -> list[tuple[str, str]]:
@@ -332,6 +378,16 @@ def explanations(page: Page) -> list[tuple[str, str]]:
         said.append(
             ("Rounding difference", "Taxes are rounded one by one to be shown, and once as a whole to be charged; this is the difference.")
         )  # fmt: skip
+    if any(isinstance(finding, OddDay) for finding in page.findings):
+        said.append(
+            ("A typical day", "The middle one of the same weekday in these months, without the day itself. A day is worth a look "
+                              "from twice or up to half of it.")
+        )  # fmt: skip
+    if pending_of(page):
+        said.append(
+            ("Provider price", "What the provider says a record costs us, often days later. Your charges come from your rate "
+                               "card and do not depend on it.")
+        )  # fmt: skip
     said += [
         ("Average price", "The charge divided by the quantity. Shown for comparison, never used to compute a charge."),
         ("Rounding", f"Each charge line is computed exactly and rounded once, half up, to {_minor(page)}. The total adds the rounded lines. "
@@ -371,38 +427,76 @@ def counted(number: int, one: str, f: Formats) -> str:
 
 
 def credits_lead(page: Page, f: Formats) -> str:
-    """What was used, what was lost, what is left."""
+    """When the allotment was reset and ran out, what covered the rest, what is left."""
     c = page.credits
-    until = f" through {day_long(page.through)}" if page.state == "open" and page.through else ""
-    said = f"{counted(c.used, 'credit', f)} {'was' if c.used == 1 else 'were'} used{until}. "
+    said = [*filter(None, [_allotment(c)]), *([] if c.ran_out else [_covered(c, f)])]
     if c.left_allotment and c.left_bought:
-        said += f"{f.count(c.left)} are left: {f.count(c.left_allotment)} of the allotment until its next reset, "
-        said += f"and {f.count(c.left_bought)} bought, which stay."
+        said.append(
+            f"{f.count(c.left)} are left: {f.count(c.left_allotment)} of the allotment until its next reset, and "
+            f"{f.count(c.left_bought)} bought, which {'does' if c.left_bought == 1 else 'do'} not expire."
+        )
     elif c.left_allotment:
-        said += f"{f.count(c.left)} of the allotment {'is' if c.left == 1 else 'are'} left until its next reset."
+        verb = "is" if c.left_allotment == 1 else "are"
+        said.append(f"{f.count(c.left_allotment)} of the allotment {verb} left until its next reset.")
     elif c.left_bought:
-        said += f"{f.count(c.left)} bought {'one is' if c.left == 1 else 'ones are'} left; they stay."
+        rest = "one is left; it does" if c.left_bought == 1 else "ones are left; they do"
+        said.append(f"{f.count(c.left_bought)} bought {rest} not expire.")
     else:
-        said += "None are left."
-    if c.lost:
-        said += f" {f.count(c.lost)} of the allotment {'was' if c.lost == 1 else 'were'} lost at the reset"
-        said += f"{lost_on(c)}."
-    return said
+        said.append("None are left.")
+    return " ".join(said)
 
 
-def lost_on(c: Credits) -> str:
-    days = [day for row in c.rows if row.entry == "expire" for day in row.days]
-    return " of " + " and ".join(day_long(day) for day in days) if 0 < len(days) < 3 else ""
-
-
-def overage(page: Page, f: Formats) -> str:
-    """The sentence about credits that nothing covered; empty without any."""
-    c = page.credits
-    if not c.overage:
+def _allotment(c: Credits) -> str:
+    """What became of the allotment, in the order of the days; a grant comes at the beginning of its day."""
+    moments = sorted([(day, 0) for day in c.resets] + [(day, 1) for day in c.ran_out])
+    if not moments:
         return ""
-    said = f"{counted(c.overage, 'credit', f)} more {'was' if c.overage == 1 else 'were'} needed than there were"
+    what, seen = ("was reset on", "ran out on"), set()
+    parts = []
+    for day, kind in moments:
+        parts.append(f"{what[kind].replace(' on', ' again on') if kind in seen else what[kind]} {day_long(day)}")
+        seen.add(kind)
+    said = f"The allotment {', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else f"The allotment {parts[0]}"
+    if c.ran_out and c.used_bought:
+        return f"{said}; bought credits covered the rest{' as far as there were any' if c.overage else ''}."
+    return f"{said}; what followed is overage." if c.ran_out and c.overage else f"{said}."
+
+
+def _covered(c: Credits, f: Formats) -> str:
+    """Where the used credits came from while the allotment lasted."""
+    if not c.needed:
+        return "No credits were used."
+    said = f"{counted(c.used, 'credit', f)} {'was' if c.used == 1 else 'were'} used"
+    if c.used_allotment and not c.used_bought:
+        return f"{said}, out of the allotment."
+    return f"{said}, out of what was bought." if c.used_bought and not c.used_allotment else f"{said}."
+
+
+def burned(page: Page, f: Formats) -> list[tuple[str, int, str]]:
+    """Where the credits came from that the month's texts took: (class of the drawing, how many, in words)."""
+    c = page.credits
+    parts = [
+        ("sent", c.used_allotment, f"{f.count(c.used_allotment)} from the allotment"),
+        ("received", c.used_bought, f"{f.count(c.used_bought)} bought"),
+        ("over", c.overage, f"{f.count(c.overage)} {_overage(page, f)}"),
+    ]
+    return [part for part in parts if part[1]]
+
+
+def _overage(page: Page, f: Formats) -> str:
+    """What is said of credits that nothing covered."""
     line = next((row for row in page.charges if row.key.line == "credit_overage"), None)
-    return f"{said}: charged as {_lower(line_name('credit_overage'))}, {f.money(line.amount)}." if line else f"{said}."
+    return f"charged as overage, {f.money(line.amount)}" if line else "more than there were"
+
+
+def began(page: Page, f: Formats, figure: Figure) -> str:
+    """What a level was when the month began."""
+    return f"{value(figure.change.before, figure.unit, f)} when {month_name(page.month)} began"
+
+
+def marked(label: str, f: Formats) -> str:
+    """A product's name with thousands marks in its count of credits: ``1000 credits`` → ``1,000 credits``."""
+    return re.sub(r"(?<![\w.,])[0-9]{4,9}(?= credits?\b)", lambda found: f.count(int(found[0])), label)
 
 
 def credits_brief(page: Page, f: Formats) -> str:
@@ -413,7 +507,7 @@ def credits_brief(page: Page, f: Formats) -> str:
         said.append(f"{f.count(c.lost)} lost at reset")
     if c.overage:
         said.append(f"{f.count(c.overage)} charged as overage")
-    left = f"{f.count(c.left)} left"
+    left = f"{f.count(c.left)} left" if c.left else "none left"
     if c.left_allotment and c.left_bought:
         left += f" ({f.count(c.left_allotment)} of the allotment, {f.count(c.left_bought)} bought)"
     return ", ".join([*said, left])
@@ -444,3 +538,94 @@ def lot_detail(lot: Lot) -> str:
     if not lot.simulated:
         return lot.lot
     return f"{lot.bought_at:%H:%M}\u00a0UTC" if lot.bought_at else ""
+
+
+# ------------------------------------------------------------------------------------------------ reconciliation
+
+VERDICTS = {MATCH: "Match", EXPLAINED: "Explained", DIFFERS: "Differs", NOT_COMPARED: "Not compared"}
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+DAYS_NAMED = 3
+
+
+def in_letters(number: int, f: Formats) -> str:
+    return _NUMBERS[number] if number < len(_NUMBERS) else f.count(number)
+
+
+def proof_lead(page: Page, f: Formats) -> str:
+    """How many checks ran, how they ended, and what was not compared."""
+    p, cent = page.proof, _minor(page)
+    match, explained, differ = (p.count(verdict) for verdict in (MATCH, EXPLAINED, DIFFERS))
+    exactly = f"to the unit and {cent}" if cent == "the cent" else "exactly"
+    ran = in_letters(match + explained + differ, f)
+    said = f"{ran[:1].upper()}{ran[1:]} checks ran"
+    if not explained + differ:
+        said += f". All match {exactly}."
+    else:
+        parts = [f"{in_letters(match, f)} {'matches' if match == 1 else 'match'} {exactly}"] if match else []
+        if explained:
+            plural = "difference is" if explained == 1 else "differences are"
+            parts.append(f"{in_letters(explained, f)} {plural} explained")
+        if differ:
+            plural = ("is", "are") if explained else ("difference is", "differences are")
+            parts.append(f"{in_letters(differ, f)} {plural[differ > 1]} not explained")
+        said += f": {', '.join(parts)}."
+    if p.loaded and not p.compared:
+        said += " The provider’s totals are not compared."
+    return said
+
+
+def proof_caption(page: Page) -> str:
+    """Which days the provider's totals were compared on."""
+    p = page.proof
+    days = f", {p.compared} of {p.loaded} days" if 0 < p.compared < p.loaded else ""
+    return f"Our records against the provider’s own totals{days}"
+
+
+def proof_minutes(page: Page) -> str:
+    """What a minute is in the comparison, where there is one; on the rest of the page it is the rate card's."""
+    if not any(check.what.endswith("minutes") for check in page.proof.provider):
+        return ""
+    return "Minutes are counted here as the provider counts them: started ones, from the answer to the end."
+
+
+def proof_figure(number: Decimal | None, check: Check, f: Formats) -> str:
+    if number is None:
+        return ""
+    if check.unit == "texts":
+        return counted(int(number), "text", f)
+    return f.exact(number) if check.unit == "money" else f.count(number)
+
+
+def proof_sides(check: Check, here: str, there: str, f: Formats) -> str:
+    """Both figures and their difference in a line, for narrow screens."""
+    ours, theirs = (proof_figure(number, check, f) for number in (check.ours, check.theirs))
+    if check.difference is None:
+        return ""
+    if check.ours is not None and check.difference == 0:
+        return f"{ours} on both sides"
+    sides = f"{here} {ours}, {there.lower()} {theirs}, difference" if check.ours is not None else "Difference:"
+    return f"{sides} {proof_difference(check, f)}"
+
+
+def proof_difference(check: Check, f: Formats) -> str:
+    """With its sign: a plus where we have more."""
+    if check.difference is None:
+        return ""
+    return ("+" if check.difference > 0 and check.ours is not None else "") + proof_figure(check.difference, check, f)
+
+
+def proof_reason(reason: Reason, f: Formats) -> str:
+    """``Oct 3, Oct 5, Oct 7 and 4 more: the number of records differs.``"""
+    named = [day_short(day) for day in reason.days[:DAYS_NAMED]]
+    more = len(reason.days) - len(named)
+    days = (
+        f"{', '.join(named)} and {more} more"
+        if more
+        else " and ".join(filter(None, (", ".join(named[:-1]), *named[-1:])))
+    )
+    text = reason.text
+    if reason.records:
+        text = f"{counted(reason.records, 'record', f)} {'has' if reason.records == 1 else 'have'} {text}"
+    if not (days and text):
+        return days or text
+    return f"{days}: {text}."

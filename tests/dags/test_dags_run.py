@@ -46,6 +46,14 @@ def test_the_running_month_is_published_as_an_estimate_and_mailed_to_nobody(octo
     assert [m for m in postbox[0].glob("*2026-11*.eml")] == []
 
 
+def test_the_operator_sees_both_months(october, place):
+    folder = place / "published" / "_operator"
+    october_s, index = (folder / "2026-10" / "index.html").read_text(), (folder / "index.html").read_text()
+    accounts = len(october.directory.accounts)
+    assert f"all {accounts} accounts are closed" in october_s and "Every day of October is loaded" in october_s
+    assert "<title>Operations, November" in index and 'href="2026-10/index.html"' in index
+
+
 def test_everybody_gets_the_month_once(october, run, postbox, place):
     folder, _ = postbox
     mails = [
@@ -87,3 +95,12 @@ def test_the_log_names_the_dag_run(october):
     runs = {v.run_id for v in october.lake.heads("daily").values()}
     assert len(runs) == 1 and next(iter(runs)).startswith("manual__")
     assert os.environ["TOLLBOOK_CONFIG"]
+
+
+def test_a_night_that_fails_fails_and_draws_the_operator_s_page(october, run, place, monkeypatch):
+    index = place / "published" / "_operator" / "2026-11" / "index.html"
+    index.unlink()
+    monkeypatch.setenv("AIRFLOW_CONN_TWILIO", '{"conn_type": "http", "login": "ACnobody", "password": "x"}')
+    assert run("usage_daily", day="2026-11-03", lookback_days=1).state == "failed"
+    page = index.read_text()
+    assert "python -m etl run --date 2026-11-03" in page and "1 thing" in page

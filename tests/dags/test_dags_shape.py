@@ -37,6 +37,18 @@ def test_every_task_survives_a_lost_worker_and_ends(bag, dag_id):
         assert one.execution_timeout or one.task_id == "wait_for_late_logs", one.task_id
 
 
+def test_the_operator_s_page_is_drawn_whatever_failed_and_holds_nothing(bag):
+    """Nothing but the watcher waits for it, and its success hides nobody's failure."""
+    daily, monthly = bag.dags["usage_daily"], bag.dags["usage_monthly"]
+    for dag in (daily, monthly):
+        assert dag.get_task("operate").trigger_rule == "all_done"
+    assert daily.get_task("operate").downstream_task_ids == set()
+    assert "audit" in {t.task_id for t in daily.leaves}, "a failed audit fails the night"
+    assert "mail" in monthly.get_task("operate").upstream_task_ids
+    assert monthly.get_task("operate").downstream_task_ids == {"watcher"}
+    assert "operate" in monthly.get_task("watcher").upstream_task_ids
+
+
 def test_asking_a_provider_is_bounded_by_its_pool(bag):
     assert bag.dags["usage_daily"].get_task("twilio.pull").pool == "tollbook_twilio"
 
@@ -74,6 +86,14 @@ def test_a_dag_file_holds_schedule_and_wiring_only(file):
     loops = [n for n in ast.walk(tree) if isinstance(n, ast.While | ast.Try | ast.With)]
     assert loops == []
     assert len((DAGS / file).read_text().splitlines()) < 120
+
+
+def test_a_night_draws_the_months_it_touches_and_its_own_where_its_plan_failed():
+    assert nights.touched(date(2026, 11, 2), ["2026-10-27/2026-10-31", "2026-11-01/2026-11-02"]) == [
+        "2026-10",
+        "2026-11",
+    ]
+    assert nights.touched(date(2026, 11, 2), None) == ["2026-11"]
 
 
 def test_a_usual_night_reads_the_look_back_day_by_day(place):

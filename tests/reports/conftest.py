@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import statements_made as made
-from reportshelp import Catcher, FakeJobs, listening, make_jobs
+from pagesmade import publish_all
+from reportshelp import CHROMIUM, Catcher, FakeJobs, listening, make_jobs
 
 from etl.statement import Statement
 from reports.model import Page, build
 
-CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -66,3 +66,31 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory, statements) -> dict[str, Path]:
+    """Every kind of page and mail of every made statement, by name: see `pagesmade.publish_all`."""
+    return publish_all(tmp_path_factory.mktemp("published"), statements)
+
+
+@pytest.fixture
+def see(chromium, published):
+    """Open a document; returns the browser's page and everything it asked for or complained about."""
+    opened = []
+
+    def open_(document: str | Path, width: int = 1280, scheme: str = "light", **options):
+        url = (published[document] if isinstance(document, str) else document).as_uri()
+        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **options)
+        opened.append(context)
+        page, heard = context.new_page(), []
+        page.on("request", lambda r: heard.append(r.url))
+        page.on("console", lambda m: heard.append(m.text))
+        page.on("pageerror", lambda e: heard.append(str(e)))
+        page.goto(url)
+        heard.remove(url)
+        return page, heard
+
+    yield open_
+    for context in opened:
+        context.close()

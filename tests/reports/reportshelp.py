@@ -15,6 +15,8 @@ from etl.lake import Lake, open_store
 from etl.settings import Connection, Settings
 from etl.statement import Statement
 
+CHROMIUM = Path("/usr/bin/chromium")
+
 
 @dataclass
 class FakeStatements:

@@ -16,7 +16,7 @@ from etl.directory import Account
 from etl.money import round_half_up
 from etl.periods import Month
 from etl.schemas import DATASETS, HELD_LINES, LINES, PRODUCT_LINES
-from etl.statement import MonthTotals, Statement
+from etl.statement import RECONCILED, MonthTotals, Statement
 
 OCTOBER = Month(2026, 10)
 MEMBERS = (
@@ -39,6 +39,7 @@ PRICES = {
     ("video", "outbound", None): "0.00005", ("video", "inbound", None): "0.000025", ("failed_message", None, None): "0.001",
     ("carrier_fee", "mms", False): "0.015", ("carrier_fee", "inbound", None): "0.0025",
 }  # fmt: skip
+CAMPAIGN = "+13125550177"
 CARRIERS = ("AT&T", "T-Mobile US", "Verizon")
 
 
@@ -113,7 +114,7 @@ def usual_day(day: date, who: Account, members: Iterable, inboxes: Iterable) -> 
     everyone = ("unassigned", "unassigned")
     if busy > 1 and people:
         rows.append(call(day, who, ("inbox", inboxes[0][0]) if inboxes else everyone, "outbound", 40, 60 * 310, "campaign_call")
-                    | {"campaign_id": "+13125550177"})  # fmt: skip
+                    | {"campaign_id": CAMPAIGN})  # fmt: skip
     if day.weekday() == 2:
         rows.append(text(day, who, everyone, "inbound", 2, 3))
     # What is held has a quantity on every day, and its charge in the month.
@@ -236,6 +237,32 @@ def stated(
     return table("statement", [r | {"position": i} for i, r in enumerate(rows)])
 
 
+def reconciled(daily: pl.DataFrame, month: Month) -> list[dict]:
+    """`etl.statement.RECONCILED` rows of a month in which the provider counted what we hold."""
+    sums: dict[tuple, list] = {}
+    for r in daily.filter(pl.col("date").is_between(month.first, month.days[-1])).iter_rows(named=True):
+        way = r["direction"]
+        counted = {
+            "text": (f"{r['type']}-{way}", r["events"], r["segments"] or r["messages"]),
+            "call": (f"calls-{way}", r["events"], r["billed_seconds"] // 60),
+            "campaign_call": (f"calls-{way}", r["events"], r["billed_seconds"] // 60),
+            "failed_message": ("failed-message-processing-fee", r["events"], r["events"]),
+        }.get(r["line"])
+        if counted:
+            category, count, quantity = counted
+            into = sums.setdefault((r["date"], category), [0, 0, 0])
+            # What has no price yet is in no total.
+            for i, value in enumerate((count - r["unpriced"], quantity - r["unpriced"], r["unpriced"])):
+                into[i] += value
+    units = {"sms": "segments", "mms": "messages", "calls": "minutes", "failed": "messages"}
+    return [
+        {"date": day, "category": category, "count": count, "ledger_count": count, "quantity": quantity,
+         "ledger_quantity": quantity, "usage_unit": units[category.split("-")[0]], "unpriced": unpriced, "verdict": "ok",
+         "why": None}
+        for (day, category), (count, quantity, unpriced) in sorted(sums.items())
+    ]  # fmt: skip
+
+
 def statement(
     rows: list[dict] | Callable[[Account], list[dict]] = usual,
     *,
@@ -252,6 +279,9 @@ def statement(
     taxes: Iterable[Tax] = (),
     per_statement: bool = False,
     ledger: list[dict] | None = None,
+    compare: Callable[[pl.DataFrame, Month], list[dict]] = reconciled,
+    campaigns: Iterable[tuple[str, str | None]] = ((CAMPAIGN, "Autumn viewings"),),
+    **more,
 ) -> Statement:
     """A statement as the lake would give it. What is charged by the month is charged in months in which something was
     held."""
@@ -284,6 +314,7 @@ def statement(
                 part(m).filter(pl.col("direction") == way)[what].sum()
                 for what in ("messages", "segments") for way in ("outbound", "inbound")
             ),
+            who.currency,
         )
         for m in months
     )  # fmt: skip
@@ -301,13 +332,15 @@ def statement(
         owners=pl.DataFrame(list(owners), schema=["owner_kind", "owner_id", "name"], orient="row")
         if owners
         else pl.DataFrame(schema={"owner_kind": pl.String, "owner_id": pl.String, "name": pl.String}),
-        campaigns=pl.DataFrame({"campaign_id": ["+13125550177"], "name": ["Autumn viewings"]}),
+        campaigns=pl.DataFrame(list(campaigns), schema={"campaign_id": pl.String, "name": pl.String}, orient="row"),
         history=history,
         held=held,
         computed_from=(("statement/month=2026-10", 3, "0" * 64),),
         published=published or tuple(months),
         ledger=table("credits", ledger or []),
         monthly=table("monthly", by_month(month)),
+        reconciled=pl.DataFrame(compare(daily, month), schema=RECONCILED, orient="row"),
+        **more,
     )
 
 
@@ -338,11 +371,14 @@ def hostile() -> Statement:
         "W" * 60,
         "+1 312 555 0142",
         "'quoted",
+        "Bell\x07 and nothing\x00\r\nBcc: all@example.com",
+        "../../etc/passwd",
+        "L" + "o" * 298 + "g",
     )
     members = [(f"m{i}", name) for i, name in enumerate(names)]
     who = account(account_id="acct_evil", name='</title><img src=x onerror="alert(1)"> & Co', company="=1+1")
     owners = [("member", *m) for m in members] + [("inbox", "b0", '"><style>*{display:none}</style>')]
-    evil = '=1+1"><script>alert(2)</script> call +1 312 555 0142'
+    evil = '=1+1"><script>alert(2)</script>\x07\u202e call +1 312 555 0142'
 
     def held(w: Account, month: Month) -> list[dict]:
         return [
@@ -351,10 +387,12 @@ def hostile() -> Statement:
             monthly(w, month, "subscription", evil, 1, "subscription", "9"),
         ]
 
+    rows = usual(who, members=members, inboxes=[("b0", "x")])
+    used = sum(r["credits"] for r in rows if r["date"] >= OCTOBER.first)
     return statement(
-        lambda w: usual(w, members=members, inboxes=[("b0", "x")]), who=who, owners=owners, held_monthly=held,
-        taxes=[Tax("state", "<b>US</b>", evil, "8.25", ("text",), rate_id="=2+2")],
-        ledger=moved((1, "open", "=lot", 5), (2, "burn", "=lot", -2)),
+        rows, who=who, owners=owners, held_monthly=held, campaigns=[(CAMPAIGN, "\u202e" + evil)],
+        taxes=[Tax("state", "<b>US\x1b[31m</b>", evil, "8.25", ("text",), rate_id="=2+2")],
+        ledger=moved((1, "open", "=lot", 20_000), (2, "burn", "=lot", -used)),
     )  # fmt: skip
 
 
@@ -436,6 +474,8 @@ def richly_held(who: Account, month: Month) -> list[dict]:
 def rich_rows(who: Account) -> list[dict]:
     """Usual usage and everything that is not usual."""
     rows = usual(who)
+    # The day of the many texts took as many credits as `LEDGER` says were used and lacked in all.
+    rows[-2] |= {"credits": rows[-2]["credits"] + 11_775}
     amara, leasing = ("member", "amara"), ("inbox", "leasing")
     for month in OCTOBER.last(2):
         for day in (d for d in month.days if d.weekday() < 5):
@@ -446,13 +486,23 @@ def rich_rows(who: Account) -> list[dict]:
                 row(day, who, amara, "carrier_fee", 9, "segment", PRICES["carrier_fee", "inbound", None],
                     direction="inbound", type="sms", registered=None, carrier="T-Mobile US"),
                 row(day, who, leasing, "voice_detection", 30, "call", PRICES["voice_detection", None, None],
-                    direction="outbound", type="voice", events=30),
+                    direction="outbound", type="voice", events=30) | {"campaign_id": CAMPAIGN},
                 row(day, who, amara, "failed_message", calls, "message", PRICES["failed_message", None, None],
                     direction="outbound", type="sms", events=calls),
             ]  # fmt: skip
             for direction, seconds in (("outbound", 1800), ("inbound", 60 * calls)):
                 rows.append(row(day, who, amara, "video", seconds, "second", PRICES["video", direction, None],
                                 direction=direction, type="video", events=2))  # fmt: skip
+    return rows
+
+
+def _waiting(daily: pl.DataFrame, month: Month) -> list[dict]:
+    """The last two days are not compared; two days' texts wait for their price, which the provider has counted."""
+    rows = [r for r in reconciled(daily, month) if r["date"].day < 30]
+    for r in rows:
+        if r["category"] == "sms-inbound" and r["date"].day in (6, 7):
+            r |= {"count": r["count"] - 2, "quantity": r["quantity"] - 2, "unpriced": 2, "verdict": "explained",
+                  "why": "some records have no price yet"}  # fmt: skip
     return rows
 
 
@@ -463,7 +513,7 @@ def rich(**more) -> Statement:
     owners[1] = ("member", "ben", "Benedikt-Maximilian Castellanos de la Vega y Montgomery")
     given = {
         "who": who, "owners": owners, "held_monthly": richly_held, "taxes": TAXES, "per_statement": True,
-        "ledger": moved(*LEDGER),
+        "ledger": moved(*LEDGER), "compare": _waiting, "uncompared": OCTOBER.days[-2:],
     }  # fmt: skip
     return statement(rich_rows, **(given | more))
 
@@ -499,6 +549,52 @@ def german() -> Statement:
     return statement(who=account(account_id="acct_de", name="Hafen & Fink Immobilien", currency="EUR", locale="de_DE"))
 
 
+def arabic() -> Statement:
+    """Names and a currency that are written from right to left."""
+    who = account(account_id="acct_eg", name="عقارات النيل", currency="EGP", locale="ar_EG")
+    members, inboxes = [("amara", "أمارة عبد الرحمن"), ("ben", "Ben Castellanos")], [("leasing", "التأجير")]
+    owners = [("member", *m) for m in members] + [("inbox", *b) for b in inboxes]
+    rows = lambda w: usual(w, members=members, inboxes=inboxes, back=2)  # noqa: E731
+    ledger = moved(
+        (1, "open", "allotment", 2_000), (12, "burn", "allotment", -2_000), (12, "overage", "overage", 4_717)
+    )
+
+    def held(w: Account, month: Month) -> list[dict]:
+        over = [monthly(w, month, "credit_overage", None, 4_717, "credit", "0.01")] if month == OCTOBER else []
+        return [*usually_held(w, month), *over]
+
+    return statement(
+        rows, who=who, owners=owners, campaigns=[(CAMPAIGN, "عروض الخريف")], held_monthly=held, ledger=ledger
+    )
+
+
+CAMPAIGNS = (
+    (CAMPAIGN, "Autumn viewings", 12), ("+13125550178", "Renewals of everybody whose lease ends before the year does", 7),
+    ("+13125550179", None, 3),
+)  # fmt: skip
+"""Caller id, name, calls a day."""
+
+
+def campaign_rows(who: Account) -> list[dict]:
+    """Two months of calls by three campaigns, one of them without a name, and one that began in the second month."""
+    rows = []
+    for month in OCTOBER.last(2):
+        for day in (d for d in month.days if d.weekday() < 5):
+            for caller, _, calls in CAMPAIGNS if month == OCTOBER else CAMPAIGNS[:2]:
+                owner = ("inbox", "leasing")
+                rows.append(
+                    call(day, who, owner, "outbound", calls, 60 * calls, "campaign_call") | {"campaign_id": caller}
+                )
+                rows.append(row(day, who, owner, "voice_detection", calls // 2, "call", PRICES["voice_detection", None, None],
+                                direction="outbound", type="voice", events=calls // 2) | {"campaign_id": caller})  # fmt: skip
+    return rows
+
+
+def campaigns() -> Statement:
+    who = account(account_id="acct_dialer", name="Dialer & Sons")
+    return statement(campaign_rows, who=who, campaigns=[named[:2] for named in CAMPAIGNS])
+
+
 def stopped() -> Statement:
     """Usage last month, none in this one."""
     who = account(account_id="acct_gone", name="Gone Fishing")
@@ -524,5 +620,5 @@ def huge() -> Statement:
 ALL = {
     "usual": statement, "open": open_month, "provisional": provisional, "hostile": hostile, "crowd": crowd,
     "no_usage": no_usage, "first_month": first_month, "negative": negative, "yen": yen, "german": german,
-    "stopped": stopped, "rich": rich, "huge": huge,
+    "stopped": stopped, "rich": rich, "huge": huge, "arabic": arabic, "campaigns": campaigns,
 }  # fmt: skip

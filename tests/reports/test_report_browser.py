@@ -3,86 +3,72 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
 import statements_made as made
-from test_report_mail import message, parts
-from test_report_pages import render
+from axe_playwright_python.base import AXE_SCRIPT
 
-from etl.lake import open_store
-from reports.publish import Publisher
+from reports.mail import HTML_LIMIT
+from reports.pages import LIMIT, TEMPLATES
 
-WIDTHS = (320, 390, 768, 1280, 1920)
+WIDTHS = (320, 360, 390, 600, 768, 1024, 1280, 1920)
+GROUPS = (*made.ALL, "operator")
+SCRIPTED = ("usual", "usual account", "crowd", "open account")
+"""Some pages with the explorer."""
 RULES = {
-    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]},
+    "resultTypes": ["violations"],
 }
 MAIL_RULES = RULES | {"rules": {"region": {"enabled": False}, "landmark-one-main": {"enabled": False}}}
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory, statements, pages_by_name) -> dict[str, Path]:
-    """Every made statement's page and mail as files a browser can open; one of them with all that belongs to it."""
-    root = tmp_path_factory.mktemp("published")
-    for name in ("usual", "rich"):
-        Publisher(open_store(root)).publish(statements[name])
-    found = {"usual": root / "acct_7Q2M/2026-10/index.html", "rich": root / "acct_rich/2026-10/index.html"}
-    for name, page in pages_by_name.items():
-        if name not in found:
-            found[name] = root / f"{name}.html"
-            found[name].write_text(render(page), encoding="utf-8")
-        found[f"mail {name}"] = root / f"mail-{name}.html"
-        found[f"mail {name}"].write_text(parts(message(page).as_bytes())[0], encoding="utf-8")
-    found["account"] = root / "acct_7Q2M/index.html"
-    found["rich account"] = root / "acct_rich/index.html"
-    found["products"] = root / "acct_rich/products.html"
-    return found
+def group(published: dict[str, Path], name: str) -> list[str]:
+    """The documents of one made statement, or those of operators; what is kept for ever looks like the month's page."""
+    if name == "operator":
+        return [document for document in published if document.startswith("operator ")]
+    kinds = (name, f"{name} account", f"{name} products", f"mail {name}")
+    return [document for document in kinds if document in published]
 
 
-@pytest.fixture
-def see(chromium, published):
-    """Open a document; returns the browser's page and everything it asked for or complained about."""
-    opened = []
-
-    def open_(name: str, width: int = 1280, scheme: str = "light", **options):
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **options)
-        opened.append(context)
-        page, heard = context.new_page(), []
-        page.on("request", lambda r: heard.append(r.url))
-        page.on("console", lambda m: heard.append(m.text))
-        page.on("pageerror", lambda e: heard.append(str(e)))
-        page.goto(published[name].as_uri())
-        return page, [h for h in heard if h != published[name].as_uri()]
-
-    yield open_
-    for context in opened:
-        context.close()
-
-
-@pytest.mark.parametrize("name", [*made.ALL, *(f"mail {n}" for n in made.ALL), "account", "rich account", "products"])
-def test_nothing_sticks_out_and_nothing_is_asked_for(see, name):
-    page, heard = see(name)
+def explore(page, show: str = "members") -> None:
+    """Choose a view of the explorer and open its table."""
+    page.locator(f".explorer input[value={show}]").check(force=True)
     page.eval_on_selector_all("details.more", "all => all.forEach(d => d.open = true)")
-    for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 900})
-        sticks_out = page.evaluate(
-            """() => { const w = document.documentElement.clientWidth;
-                if (document.documentElement.scrollWidth <= w) return [];
-                return [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > w + 0.5)
-                    .map(e => e.tagName + '.' + e.className.baseVal + ' ' + (e.textContent || '').slice(0, 40)) }"""
-        )
-        assert not sticks_out, (width, sticks_out[:5])
-    assert heard == []
 
 
-def test_pages_work_without_javascript(see):
-    page, _ = see("usual", java_script_enabled=False)
-    assert page.locator("h1").inner_text() == "October\u00a02026"
-    page.locator("details.months summary").click()
-    assert page.get_by_role("link", name="All statements").is_visible()
-    page.get_by_text("Every day as a table").click()
-    assert page.locator("table.all tbody tr").count() == 31
-    assert page.locator("table.all tbody tr").nth(30).is_visible()
+# ------------------------------------------------------------------------------------------------ quiet, and it fits
+
+STICKS_OUT = """() => { const w = document.documentElement.clientWidth;
+    if (document.documentElement.scrollWidth <= w) return [];
+    return [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > w + 0.5)
+        .map(e => `${e.localName}.${e.getAttribute('class')} ${(e.textContent || '').slice(0, 40)}`) }"""
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_nothing_sticks_out_and_nothing_is_asked_for(see, published, name):
+    wrong = {}
+    for document in group(published, name):
+        page, heard = see(document)
+        if document in SCRIPTED:
+            explore(page)
+        page.eval_on_selector_all("details:not(.months)", "all => all.forEach(d => d.open = true)")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            if found := page.evaluate(STICKS_OUT):
+                wrong[document, width] = found[:5]
+        if heard:
+            wrong[document, "heard"] = heard
+        page.context.close()
+    assert wrong == {}
+
+
+def test_pages_and_mails_are_small(published):
+    sizes = {name: path.stat().st_size for name, path in published.items()}
+    assert {n: s for n, s in sizes.items() if s >= (HTML_LIMIT if n.startswith("mail") else LIMIT)} == {}
+    assert (LIMIT, HTML_LIMIT) == (300_000, 80_000)
 
 
 def test_links_open_the_other_pages(see):
@@ -90,15 +76,17 @@ def test_links_open_the_other_pages(see):
     page.locator("details.months summary").click()
     page.get_by_role("link", name="All statements").click()
     assert page.locator("h1").inner_text() == "All statements"
-    page.get_by_role("link", name="October").click()
+    page.locator("main").get_by_role("link", name=re.compile("October")).first.click()
     assert page.locator("h1").inner_text() == "October\u00a02026"
+    page.get_by_role("link", name=re.compile("September")).first.click()
+    assert page.locator("h1").inner_text() == "September\u00a02026"
 
 
 def test_products_are_one_click_from_a_statement_and_back(see):
     page, _ = see("rich")
     page.locator("#charges").get_by_role("link", name="Subscriptions and credit packs").click()
     assert page.locator("h1").inner_text() == "Products"
-    page.get_by_role("link", name="October").click()
+    page.locator("main").get_by_role("link", name=re.compile("October")).first.click()
     assert page.locator("h1").inner_text() == "October\u00a02026"
     page.locator("details.months summary").click()
     page.get_by_role("link", name="Products", exact=True).click()
@@ -107,59 +95,177 @@ def test_products_are_one_click_from_a_statement_and_back(see):
     assert page.locator("h1").inner_text() == "Products"
 
 
-def test_an_attack_gets_nowhere(see, published, tmp_path):
-    """Even if something slipped through the escaping, the page's policy stops it."""
-    text = published["usual"].read_text(encoding="utf-8")
-    evil = (
-        "<script>document.title='run'</script><img src=https://evil.example/x.png onerror=\"document.title='run'\">"
-        "<p style='color:red' id=styled>x</p><iframe src=https://evil.example></iframe>"
-        "<link rel=stylesheet href=https://evil.example/x.css><form action=https://evil.example><button>go</button></form>"
+# ------------------------------------------------------------------------------------------------ without JavaScript
+
+
+def figures(page) -> Counter:
+    """Every number a reader sees, controls aside."""
+    page.eval_on_selector_all("form, button", "all => all.forEach(e => e.hidden = true)")
+    return Counter(re.findall(r"\d[\d.,\u00a0\u202f]*", page.locator("body").inner_text()))
+
+
+@pytest.mark.parametrize("name", [*SCRIPTED, "rich products", "operator usual"])
+def test_every_number_is_there_without_javascript(see, name):
+    with_script, _ = see(name)
+    without, _ = see(name, java_script_enabled=False)
+    seen = figures(without)
+    assert seen.total() > 12
+    assert figures(with_script) == seen
+
+
+def test_pages_work_without_javascript(see):
+    page, _ = see("usual", java_script_enabled=False)
+    assert page.locator("h1").inner_text() == "October\u00a02026"
+    page.locator("details.months summary").click()
+    assert page.get_by_role("link", name="All statements").is_visible()
+    page.get_by_text(re.compile("^Every day as a table")).click()
+    assert page.locator("table.all tbody tr").count() == 31
+    assert page.locator("table.all tbody tr").nth(30).is_visible()
+    assert not page.locator(".explorer form").is_visible() and not page.locator(".explorer button").is_visible()
+
+
+# ------------------------------------------------------------------------------------------------ for everyone
+
+
+def violations(page, rules: dict) -> list[str]:
+    """What axe objects to in the page as it is now. A link that is half out of the strip of links is one scroll away."""
+    if page.evaluate("typeof axe") == "undefined":
+        page.evaluate(AXE_SCRIPT)
+    return page.evaluate(
+        """rules => axe.run(document, rules).then(found => found.violations.flatMap(v => v.nodes
+            .filter(n => !(v.id === 'target-size' && document.querySelector(n.target[0]).closest('.toc')))
+            .map(n => `${v.id}: ${n.target} ${n.failureSummary}`)))""",
+        rules,
     )
-    published["attacked"] = tmp_path / "attacked.html"
-    published["attacked"].write_text(
-        text.replace('<main id="statement">', f'<main id="statement">{evil}'), encoding="utf-8"
-    )
-    page, _ = see("attacked")
-    reached = []
-    page.on("requestfinished", lambda r: reached.append(r.url))
-    page.reload()
-    assert page.title() == "Harbor & Finch Realty, October 2026"
-    assert page.evaluate("getComputedStyle(document.getElementById('styled')).color") != "rgb(255, 0, 0)"
-    page.locator("form button").dispatch_event("click")
-    page.wait_for_timeout(200)
-    assert page.url == published["attacked"].as_uri()
-    assert not [url for url in reached if "evil.example" in url]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", ["usual", "mail usual", "rich", "mail rich", "products"])
-def test_axe_finds_nothing(see, name, width, scheme):
-    from axe_playwright_python.sync_playwright import Axe
+def judged(see, name: str, combinations) -> dict:
+    """Axe's objections by width and scheme. In the dark on a phone all that folds is open, and people are explored."""
+    rules, found = MAIL_RULES if name.startswith("mail") else RULES, {}
+    page, _ = see(name, bypass_csp=True)
+    for width, scheme in combinations:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        if (width, scheme) == (390, "dark"):
+            if page.locator(".explorer form").count():
+                explore(page)
+            page.eval_on_selector_all("details", "all => all.forEach(d => d.open = true)")
+        found[width, scheme] = violations(page, rules)
+    return {combination: said for combination, said in found.items() if said}
 
-    page, _ = see(name, width, scheme, bypass_csp=True)
-    if (width, scheme) == (390, "dark"):  # opened once: what is inside is slow to judge and the same in all four
-        page.eval_on_selector_all("details", "all => all.forEach(d => d.open = true)")
-    found = Axe().run(page, options=MAIL_RULES if name.startswith("mail") else RULES)
-    assert found.violations_count == 0, found.generate_report()
+
+@pytest.mark.parametrize("name", ["usual", "mail usual", "usual account", "operator usual"])
+def test_axe_finds_nothing(see, name):
+    assert judged(see, name, [(w, s) for s in ("light", "dark") for w in (1280, 390)]) == {}
+
+
+@pytest.mark.parametrize("name", ["rich", "mail rich", "rich products"])
+def test_axe_finds_nothing_where_there_is_everything(see, name):
+    assert judged(see, name, [(1280, "light"), (390, "dark")]) == {}
 
 
 @pytest.mark.parametrize(
-    "name", ["account", "rich account", "open", "hostile", "huge", "no_usage", "first_month", "mail open"]
+    "name",
+    [
+        "open",
+        "mail open",
+        "open account",
+        "hostile",
+        "huge",
+        "no_usage",
+        "first_month",
+        "operator hostile",
+        "operator nothing",
+    ],
 )
 def test_axe_finds_nothing_on_odd_accounts(see, name):
-    from axe_playwright_python.sync_playwright import Axe
-
-    page, _ = see(name, 390, bypass_csp=True)
-    found = Axe().run(page, options=MAIL_RULES if name.startswith("mail") else RULES)
-    assert found.violations_count == 0, found.generate_report()
+    assert judged(see, name, [(390, "light")]) == {}
 
 
-def test_print_is_paper_sized_and_light(see):
-    page, _ = see("usual", scheme="dark")
-    pdf = page.pdf(prefer_css_page_size=True)
-    assert 3 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 7
+# ------------------------------------------------------------------------------------------------ colours
+
+
+@cache
+def tokens() -> dict[str, dict[str, str]]:
+    """Scheme → the style sheet's colours by name; on paper and in the dark, what is not said is as in the light."""
+    css = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    blocks = dict(zip(("light", "dark", "paper"), re.findall(r":root\{(.*?)\}", css, flags=re.DOTALL), strict=True))
+    found = {name: dict(re.findall(r"--([\w-]+):(#[0-9a-f]+)", block)) for name, block in blocks.items()}
+    assert found["paper"].keys() >= found["dark"].keys(), "what is printed in the dark would stay dark"
+    return {name: found["light"] | colours for name, colours in found.items()}
+
+
+def rgb(colour: str) -> list[int]:
+    digits = colour.lstrip("#")
+    digits = "".join(c * 2 for c in digits) if len(digits) < 6 else digits[:6]
+    return [int(digits[i : i + 2], 16) for i in (0, 2, 4)]
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2: (L1 + 0.05) / (L2 + 0.05) of the relative luminances."""
+
+    def luminance(colour: str) -> float:
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in rgb(colour))]
+        return sum(weight * v for weight, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+TEXTS = {
+    "ink": ("bg", "surface", "hover", "tag"), "ink2": ("bg", "surface", "hover", "tag"), "muted": ("bg", "surface", "hover"),
+    "link": ("bg", "surface", "hover"), "amber": ("amber-bg", "bg", "surface"), "green": ("green-bg", "bg", "surface"),
+}  # fmt: skip
+DRAWN = {"sent": ("bg", "surface"), "received": ("bg", "surface"), "dot": ("bg", "surface"), "pale": ("bg", "surface")}
+BACKGROUNDS = {"bg", "surface", "hover", "tag", "amber-bg", "green-bg"}
+DECORATION = {"line", "rule", "shadow"}
+"""Hairlines repeat what the layout says."""
+
+
+def test_contrast_is_computed():
+    assert round(contrast("#000", "#ffffff"), 1) == 21.0
+    assert round(contrast("#767676", "#fff"), 2) == 4.54
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark", "paper"])
+def test_colours_can_be_told_apart(scheme):
+    """SVG text and scrolled cells are out of axe's sight."""
+    colours = tokens()[scheme]
+    for names, least in ((TEXTS, 4.5), (DRAWN, 3.0)):
+        for name, grounds in names.items():
+            for ground in grounds:
+                assert contrast(colours[name], colours[ground]) >= least, (name, ground)
+
+
+def test_every_colour_has_its_place():
+    known = {*TEXTS, *DRAWN, *BACKGROUNDS, *DECORATION}
+    assert set(tokens()["light"]) - known == set(), "say what it stands on"
+    assert set(tokens()["dark"]) == set(tokens()["light"])
+
+
+def test_blues_that_touch_have_a_gap(see):
+    """The two blues differ by less than 3 to 1, so a pixel of the ground keeps them apart."""
+    page, _ = see("usual")
+    for bars in ("#months .drawn g.b", ".explorer .drawn g.b"):
+        pairs = page.eval_on_selector_all(
+            bars,
+            """all => all.map(bar => [...bar.querySelectorAll('.sent, .received')].map(r => r.getBoundingClientRect()))
+                .filter(p => p.length === 2).map(p => [p[0].y, p[0].height, p[1].y, p[1].height])""",
+        )
+        assert len(pairs) >= 6
+        for y, height, other, tall in pairs:
+            assert max(y, other) - min(y + height, other + tall) >= 0.98
+
+
+# ------------------------------------------------------------------------------------------------ on paper
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_on_paper_all_is_open_and_nothing_is_to_be_clicked(see, script):
+    page, _ = see("usual", scheme="dark", java_script_enabled=script)
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
-    assert not page.locator(".toc").is_visible() and not page.locator("details.months").is_visible()
-    assert page.locator("table.charges tfoot").evaluate("e => getComputedStyle(e).display") == "table-row-group"
+    for gone in (".toc", "details.months", ".explorer form", ".explorer button", ".step"):
+        assert not page.locator(gone).first.is_visible(), gone
+    assert page.locator("table.all tbody tr").nth(30).bounding_box()["height"] > 5
+    assert page.locator("table.charges tfoot").first.evaluate("e => getComputedStyle(e).display") == "table-row-group"

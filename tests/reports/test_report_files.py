@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import io
 import json
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import polars as pl
 import pytest
 import statements_made as made
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from etl.money import minor_digits
-from etl.schemas import PRODUCT_LINES
-from reports import files
+from etl.money import MONEY, minor_digits
+from etl.schemas import HELD_LINES, PRODUCT_LINES
+from reports import files, tabular
+from reports.details import KEYS
 from reports.model import build
 
 
 def read(file: files.File) -> list[dict[str, str]]:
-    assert not file.data.startswith(b"\xef\xbb\xbf") and b"\n" not in file.data.replace(b"\r\n", b"")
-    return list(csv.DictReader(io.StringIO(file.data.decode(), newline="")))
+    data = plain(file)
+    assert not data.startswith(b"\xef\xbb\xbf") and b"\n" not in data.replace(b"\r\n", b"")
+    return list(csv.DictReader(io.StringIO(data.decode(), newline="")))
+
+
+def plain(file: files.File) -> bytes:
+    return gzip.decompress(file.data) if file.name.endswith(".gz") else file.data
 
 
 def total(rows, column) -> Decimal:
@@ -38,6 +46,7 @@ def test_files_add_up_to_the_page(each):
     for column, value in (
         ("outbound_messages", page.usage.outbound_messages), ("outbound_segments", page.usage.outbound_segments),
         ("inbound_messages", page.usage.inbound_messages), ("inbound_segments", page.usage.inbound_segments),
+        ("outbound_credits", page.usage.outbound_credits), ("inbound_credits", page.usage.inbound_credits),
         ("calls", page.usage.calls), ("call_billed_seconds", page.usage.call_seconds), ("charge", page.usage.charge),
     ):  # fmt: skip
         assert total(days, column) == total(owners, column) == value
@@ -50,11 +59,37 @@ def test_files_add_up_to_the_page(each):
     history = read(made_["history_daily.csv"])
     assert [row for row in history if row["date"] >= page.month.first.isoformat()] == days
     assert len(history) == sum(len(row.month.days) for row in page.history)
+    for day in days:
+        theirs = [row for row in owners if row["date"] == day["date"]]
+        assert all(
+            total(theirs, name) == total([day], name) for name in ("outbound_credits", "inbound_segments", "charge")
+        )
+
+
+def test_parquet_has_every_row_behind_the_day(each):
+    page = build(each)
+    file = files.usage(page)
+    frame = pl.read_parquet(io.BytesIO(file.data))
+    assert frame.columns == [column.name for column in file.columns] and frame.height == file.rows
+    usage = frame.filter(~pl.col("line").is_in(HELD_LINES))
+    assert (usage["charge"].sum() or 0) == page.usage.charge
+    sent = usage.filter(pl.col("direction") == "outbound")
+    assert (sent["messages"].sum(), sent["credits"].sum()) == (
+        page.usage.outbound_messages,
+        page.usage.outbound_credits,
+    )
+    assert not {"provider_cost", "campaign_id"} & set(frame.columns)
+    assert (frame.schema["date"], frame.schema["charge"]) == (pl.Date, MONEY)
+    assert not frame.select(frame.select(KEYS).is_duplicated()).to_series().any()
+    about = pl.read_parquet_metadata(io.BytesIO(file.data))
+    assert about["statement_id"] == page.statement_id and list(json.loads(about["columns"])) == frame.columns
 
 
 def test_same_statement_same_bytes():
     one, two = (files.make(build(made.statement())) for _ in range(2))
     assert [f.data for f in one] == [f.data for f in two]
+    (packed,) = [f.data for f in one if f.name.endswith(".gz")]
+    assert packed[3:8] == bytes(5), "neither a name nor a time is in it"
 
 
 def test_unknown_days_are_empty_cells(statements):
@@ -75,7 +110,11 @@ def test_hostile_names_cannot_be_run(pages_by_name):
     names = {row["owner_name"] for row in rows}
     others = files.make(pages_by_name["hostile"])
     cells = [
-        cell for file in others[:-1] for row in csv.reader(io.StringIO(file.data.decode(), newline="")) for cell in row
+        cell
+        for file in others
+        if file.name.endswith((".csv", ".gz"))
+        for row in csv.reader(io.StringIO(plain(file).decode(), newline=""))
+        for cell in row
     ]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "\t", "\r"))]
     assert {"'=2+2", "'=lot"} <= set(cells)
@@ -93,16 +132,34 @@ def test_neutralising_can_be_undone_through_a_csv_file(value):
     cell = files.neutralise(value)
     assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"))
     column = files.Column("text", "string", "")
-    data = files._file("x.csv", "", (column, column), (), [[value, "end"]]).data
-    back = list(csv.reader(io.StringIO(data.decode(), newline="")))[1]
-    assert files.restore(back[0]) == value and back[1] == "end"
+    ends = files.Column("end", "string", "")
+    frame = pl.DataFrame({"text": [value], "end": ["end"]})
+    for file in (
+        tabular.from_rows("x.csv", "", (column, ends), (), [[value, "end"]]),
+        tabular.from_frame("x.csv", "", (column, ends), (), frame, 0),
+    ):
+        back = list(csv.reader(io.StringIO(file.data.decode(), newline="")))
+        assert back[0] == ["text", "end"] and back[1] == [cell, "end"]
+        assert files.restore(back[1][0]) == value
 
 
-def test_credits_and_products_have_files_where_there_are_any(pages_by_name):
+@given(st.decimals(-(10**8), 10**8, places=9), st.sampled_from([0, 1, 2, 3]))
+def test_amounts_of_a_frame_are_exact_and_have_no_zeros_too_many(value, decimals):
+    frame = pl.DataFrame({"amount": [value, None]}, schema={"amount": MONEY})
+    column = files.Column("amount", "number", "", False)
+    _, cell, unknown, _ = tabular.from_frame("x.csv", "", (column,), (), frame, decimals).data.decode().split("\r\n")
+    assert Decimal(cell) == value and unknown == ""
+    behind = cell.partition(".")[2]
+    assert len(behind) == max(decimals, -value.normalize().as_tuple().exponent) and not cell.endswith(".")
+
+
+def test_credits_and_products_have_files_where_there_are_any(statements, pages_by_name):
     names = {name: {file.name for file in files.make(page)} for name, page in pages_by_name.items()}
-    assert {n for n in names if "credits.csv" in names[n]} == {"rich", "hostile"}
-    assert {n for n in names if "products.csv" in names[n]} == {"rich", "hostile"}
-    made_ = {file.name: read(file) for file in files.make(pages_by_name["rich"])[:-1]}
+    with_credits = {name for name, given_ in statements.items() if given_.ledger.height}
+    with_products = {name for name, given_ in statements.items() if "product" in given_.lines["section"]}
+    assert {n for n in names if "credits.csv" in names[n]} == with_credits > {"rich"}
+    assert {n for n in names if "products.csv" in names[n]} == with_products > {"rich"}
+    made_ = {file.name: read(file) for file in files.make(pages_by_name["rich"]) if file.name.endswith(".csv")}
     moved = [row for row in made_["credits.csv"] if row["entry"] != "overage"]
     last = made_["credits.csv"][-1]
     assert total(moved, "credits") == int(last["balance_allotment"]) + int(last["balance_purchased"]) == 1880
@@ -161,12 +218,20 @@ def test_a_charge_that_is_not_known_is_an_empty_cell(statements):
 def test_the_dictionary_describes_every_file(name, pages_by_name):
     made_ = files.make(pages_by_name[name])
     package = json.loads(made_[-1].data)
+    assert len({resource["name"] for resource in package["resources"]}) == len(made_) - 1
     for file, resource in zip(made_[:-1], package["resources"], strict=True):
-        header = file.data.decode().split("\r\n")[0].split(",")
-        assert [f["name"] for f in resource["schema"]["fields"]] == header
         assert all(f["description"] for f in resource["schema"]["fields"])
         assert resource["hash"] == "sha256:" + hashlib.sha256(file.data).hexdigest()
-        assert resource["bytes"] == len(file.data)
+        assert resource["bytes"] == len(file.data) and resource["mediatype"] == file.media_type
+        if file.name.endswith(".parquet"):
+            frame = pl.read_parquet(io.BytesIO(file.data))
+            assert [f["name"] for f in resource["schema"]["fields"]] == frame.columns
+            rules = {f["name"]: f.get("constraints", {}) for f in resource["schema"]["fields"]}
+            assert not [n for n in frame.columns if rules[n].get("required") and frame[n].has_nulls()]
+            assert not [n for n in frame.columns if set(frame[n].drop_nulls()) - set(rules[n].get("enum", frame[n]))]
+            continue
+        header = plain(file).decode().split("\r\n")[0].split(",")
+        assert [f["name"] for f in resource["schema"]["fields"]] == header
         rows = read(file)
         assert len(rows) == file.rows
         keys = [tuple(row[k] for k in resource["schema"]["primaryKey"]) for row in rows]
@@ -184,6 +249,33 @@ def test_the_dictionary_describes_every_file(name, pages_by_name):
                 assert set(values) <= {"true", "false", ""}
 
 
+@pytest.mark.parametrize("name", ["rich", "hostile", "no_usage"])
+def test_a_reader_of_packages_finds_nothing_wrong(name, pages_by_name, tmp_path):
+    frictionless = pytest.importorskip("frictionless")
+    for file in files.make(pages_by_name[name]):
+        (tmp_path / file.name).write_bytes(file.data)
+    report = frictionless.validate(str(tmp_path / "datapackage.json"))
+    assert report.valid, report.flatten(["name", "title", "message"])
+    checked = {task.name: task.type for task in report.tasks}
+    assert checked["focus"] == "table" and checked["focus-parquet"] == "file"
+
+
+def test_a_reader_of_packages_reads_what_is_in_gzip(pages_by_name, tmp_path):
+    frictionless = pytest.importorskip("frictionless")
+    made_ = {file.name: file for file in files.make(pages_by_name["rich"])}
+    wrong = plain(made_["focus.csv.gz"]).replace(b",true,", b",perhaps,")
+    (tmp_path / "focus.csv.gz").write_bytes(gzip.compress(wrong))
+    package = json.loads(made_["datapackage.json"].data)
+    (focus,) = [r for r in package["resources"] if r["path"] == "focus.csv.gz"]
+    package["resources"] = [{key: value for key, value in focus.items() if key not in ("hash", "bytes")}]
+    (tmp_path / "datapackage.json").write_text(json.dumps(package))
+    report = frictionless.validate(str(tmp_path / "datapackage.json"))
+    assert {found for (found,) in report.flatten(["type"])} == {"type-error"}
+
+
 def test_no_phone_number_in_any_file(each):
     for file in files.make(build(each)):
-        assert b"3125550177" not in file.data and b"555 0142" not in file.data
+        data = plain(file)
+        if file.name.endswith(".parquet"):
+            data = pl.read_parquet(io.BytesIO(data)).write_csv().encode()
+        assert b"3125550177" not in data and b"555 0142" not in data

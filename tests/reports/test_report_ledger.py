@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_report_pages import render, text_of
 
-from reports import ledger, words
+from reports import charts, ledger, words
 from reports.checks import DoesNotAddUp
 from reports.formats import Formats
 from reports.model import build
@@ -25,7 +25,7 @@ def credits_of(*entries):
 def test_an_account_without_credits_has_no_section(pages_by_name):
     assert pages_by_name["usual"].credits is None
     html = render(pages_by_name["usual"])
-    assert 'id="credits"' not in html and "credit" not in text_of(html).lower()
+    assert 'id="credits"' not in html and "Credits left" not in text_of(html) and "allotment" not in html
 
 
 def test_rows_are_what_came_and_what_went(pages_by_name):
@@ -61,10 +61,12 @@ def test_lots_say_what_was_bought_and_what_is_left(pages_by_name):
 def test_the_page_says_it(pages_by_name):
     page = pages_by_name["rich"]
     text = text_of(render(page))
-    assert "26,198 credits were used. 1,880 bought ones are left; they stay. " in text
-    assert "1,204 of the allotment were lost at the reset of October 15." in text
-    assert "532 credits more were needed than there were: charged as credit overage, $10.64." in text
-    assert text.count("simulated") == 2 and "simulated-1028" not in text, "the recharges and their lot"
+    lead = text[text.index("Credits The allotment was") :]
+    assert lead.startswith("Credits The allotment was reset on October 15 and ran out on October 20; bought credits covered the rest as "
+                           "far as there were any. 1,880 bought ones are left; they do not expire. 26,730 credits were needed "
+                           "12,208 from the allotment 13,990 bought 532 charged as overage, $10.64 ")  # fmt: skip
+    assert text.count("1,204 credits were lost at the reset of October 15.") == 1
+    assert lead.count("simulated") == 2 and "simulated-1028" not in text, "the recharges and their lot"
     assert "Oct 28, 2026 simulated 14:05 UTC" in text and "Oct 24, 2026 recharge-1024" in text
     assert words.credits_brief(page, US) == "26,198 used, 1,204 lost at reset, 532 charged as overage, 1,880 left"
 
@@ -72,18 +74,77 @@ def test_the_page_says_it(pages_by_name):
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
-        ([(1, "open", "allotment", 10), (1, "burn", "allotment", -1)], "1 credit was used. 9 of the allotment are left until its next reset."),
-        ([(1, "open", "a", 4), (1, "burn", "a", -3)], "3 credits were used. 1 bought one is left; they stay."),
+        ([(1, "open", "allotment", 10), (1, "burn", "allotment", -1)],
+         "1 credit was used, out of the allotment. 9 of the allotment are left until its next reset."),
+        ([(1, "open", "a", 4), (1, "burn", "a", -3)],
+         "3 credits were used, out of what was bought. 1 bought one is left; it does not expire."),
         ([(1, "open", "allotment", 10), (1, "open", "a", 5)],
-         "0 credits were used. 15 are left: 10 of the allotment until its next reset, and 5 bought, which stay."),
-        ([(2, "grant", "allotment", 10), (2, "burn", "allotment", -10)], "10 credits were used. None are left."),
+         "No credits were used. 15 are left: 10 of the allotment until its next reset, and 5 bought, which do not expire."),
+        ([(2, "grant", "allotment", 10), (2, "burn", "allotment", -10)],
+         "The allotment was reset on October 2 and ran out on October 2. None are left."),
+        ([(2, "grant", "allotment", 10), (2, "burn", "allotment", -10), (3, "overage", "overage", 5)],
+         "The allotment was reset on October 2 and ran out on October 2; what followed is overage. None are left."),
+        ([(1, "open", "allotment", 5), (1, "open", "a", 9), (4, "burn", "allotment", -5), (5, "burn", "a", -2),
+          (9, "grant", "allotment", 5), (20, "burn", "allotment", -5), (21, "burn", "a", -1)],
+         "The allotment ran out on October 4, was reset on October 9 and ran out again on October 20; bought credits covered "
+         "the rest. 6 bought ones are left; they do not expire."),
         ([(2, "grant", "allotment", 1), (9, "expire", "allotment", -1)],
-         "0 credits were used. None are left. 1 of the allotment was lost at the reset of October 9."),
+         "The allotment was reset on October 2. No credits were used. None are left."),
     ],
 )  # fmt: skip
 def test_sentences(entries, said):
     page = build(made.rich(ledger=made.moved(*entries)))
     assert words.credits_lead(page, US).replace("\u00a0", " ") == said
+
+
+def test_credits_left_are_one_of_the_four_figures_and_drawn_day_by_day(pages_by_name):
+    page = pages_by_name["rich"]
+    figure = page.figures[3]
+    assert (figure.label, figure.value, figure.change.before, figure.level, figure.months) == (
+        "Credits left",
+        1_880,
+        9_032,
+        True,
+        (),
+    )
+    assert words.began(page, US, figure) == "9,032 when October began"
+    chart = charts.levels(page, US)
+    assert (
+        len(chart.bars) == 31
+        and chart.bars[0].title == "Oct\u00a01: 8,652 left"
+        and chart.bars[-1].title == "Oct\u00a031: 1,880 left"
+    )
+    assert chart.bars[13].title == "Oct\u00a014: 7,074 left" and chart.bars[14].title == "Oct\u00a015: 6,770 left"
+    assert pages_by_name["usual"].figures[3].label == "Call minutes"
+
+
+def test_a_bar_of_where_credits_came_from_is_cut_in_proportion(pages_by_name):
+    parts = charts.split(words.burned(pages_by_name["rich"], US))
+    assert [part.kind for part in parts] == ["sent", "received", "over"]
+    assert [round(part.x, 1) for part in parts] == [0, 45.7, 98.0] and parts[-1].x + parts[-1].width <= 100.01
+    assert all(one.x + one.width < two.x for one, two in zip(parts, parts[1:], strict=False)), "they never touch"
+
+
+def test_simulated_packs_are_known_by_the_ledger_not_by_their_name():
+    def named(w, m):
+        rows = [r for r in made.richly_held(w, m) if r["line"] != "credit_pack"]
+        packs = [made.monthly(w, m, "credit_pack", f"5000 credits, {what}", 1, "pack", "50", rate_id=rate_id)
+                 for what, rate_id in (("recharge", "sub_1"), ("pack (simulated)", "recharge-1024"))]  # fmt: skip
+        return [*rows, *(packs if m == made.OCTOBER else [])]
+
+    page = build(made.rich(held_monthly=named))
+    rows = {row.label: row.simulated for row in page.products.rows if row.line == "credit_pack"}
+    assert rows == {"5000 credits, recharge": True, "5000 credits, pack (simulated)": False}
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [("1000 credits", "1,000 credits"), ("5000 credits, recharge", "5,000 credits, recharge"), ("999 credits", "999 credits"),
+     ("10000 credits", "10,000 credits"), ("Plan 2026", "Plan 2026"), ("1,000 credits", "1,000 credits"), ("X1000 credits", "X1000 credits")],
+)  # fmt: skip
+def test_counts_of_credits_in_names_have_thousands_marks(label, said):
+    assert words.marked(label, US) == said
+    assert words.marked("5000 credits", Formats("de_DE", "EUR")) == "5.000 credits"
 
 
 def test_many_lots_become_few_rows_and_lose_nothing():

@@ -13,8 +13,10 @@ import statements_made as made
 from test_report_pages import text_of
 
 from etl.settings import MailSettings
+from reports import remarks
+from reports.formats import Formats
 from reports.links import Links
-from reports.mail import HTML_LIMIT, TOP, NotSendable, compose, top
+from reports.mail import FINDINGS, HTML_LIMIT, TOP, NotSendable, compose, top
 from reports.model import build
 
 UNSUBSCRIBE = "https://statements.example.com/u/{account}?t=abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnop"
@@ -67,6 +69,7 @@ def test_a_mail_says_taxes_products_and_credits(pages_by_name):
         assert "5 other charges $10.57" in said and "Taxes $135.41" in said and "Rounding difference $0.01" in said
         assert "Products, paid apart: $249.00" in said
         assert "Credits: 26,198 used, 1,204 lost at reset, 532 charged as overage, 1,880 left." in said
+        assert "Credits left 1,880 9,032 when October began" in said
     address = "https://statements.example.com/acct_rich/products.html"
     assert f'href="{address}"' in html and address in text
     assert [label for label, *_ in top(page)] == [
@@ -78,11 +81,35 @@ def test_a_mail_says_taxes_products_and_credits(pages_by_name):
     assert "Products, paid apart" in html and "Subscriptions" not in html
 
 
+def test_a_mail_tells_the_first_three_findings(each):
+    page = build(each)
+    f = Formats(page.locale, page.currency)
+    html, text = parts(message(page).as_bytes())
+    said = [re.sub(r"\s+", " ", part).replace("\u00a0", " ") for part in (text_of(html), text)]
+    for i, remark in enumerate(remarks.remarks(page, f)):
+        whole = f"{remark.bold} {remark.text}".strip().replace("\u00a0", " ")
+        assert [whole in part for part in said] == [i < FINDINGS] * 2
+        assert i >= FINDINGS or all(remark.figure.replace("\u00a0", " ") in part for part in said)
+    assert ("Worth a look" in said[0]) == ("WORTH A LOOK" in said[1]) == bool(page.findings)
+
+
+def test_a_mail_of_a_month_that_is_not_final_says_so(pages_by_name):
+    html, text = parts(message(pages_by_name["open"], preview=True).as_bytes())
+    for said in (text_of(html), re.sub(r"\s+", " ", text)):
+        assert "October 2026 (estimated)" in said
+        assert "Estimated, through October 17, less than 0.1% of records have no provider price yet." in said
+
+
 def test_html_is_fit_for_mail(each):
     html, _ = parts(message(build(each)).as_bytes())
     assert len(html.encode()) < HTML_LIMIT
     assert not re.search(r"<(img|svg|script|link|form|main|nav|details)\b", html)
-    assert "var(" not in html and "url(" not in html and "rgb(" not in html
+    assert "var(" not in html and "url(" not in html and not re.search(r"\brgba?\(|\bhsl|flex|grid", html)
+    shown = re.findall(r"<td[^>]*>([^<>]*\d[^<>]*)</td>", html)
+    assert shown and not any(" " in cell for cell in shown), "no value breaks in two"
+    bars = re.findall(r'<td class="(?:fill|strong)"[^>]*>', html)
+    assert all("bgcolor=" in bar and "height=" in bar for bar in bars)
+    assert bars or not build(each).total.now
     blocks = re.findall(r"<style[^>]*>(.*?)</style>", html, flags=re.DOTALL)
     assert sum(map(len, blocks)) < 16_384 and len(blocks) == 2
     assert html.index("charset") < html.index("@media")
@@ -98,6 +125,19 @@ def test_headers(statements):
     assert head["List-Unsubscribe"] == f"<{UNSUBSCRIBE.replace('{account}', 'acct_7Q2M')}>"
     assert head["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert b"List-Unsubscribe: <https://" in message(page).as_bytes(), "never as encoded words"
+
+
+def test_ways_to_stop_the_mails(pages_by_name):
+    page = pages_by_name["usual"]
+    by_mail = "<mailto:help@tollbook.example?subject=unsubscribe%20acct_7Q2M>"
+    with_replies = SETTINGS.model_copy(update={"reply_to": "help@tollbook.example"})
+    both = message(page, settings=with_replies)
+    assert both["List-Unsubscribe"] == f"<{UNSUBSCRIBE.replace('{account}', 'acct_7Q2M')}>, {by_mail}"
+    assert both["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    only = message(page, settings=with_replies.model_copy(update={"unsubscribe_url": None}))
+    assert only["List-Unsubscribe"] == by_mail and only["List-Unsubscribe-Post"] is None
+    none = message(page, settings=SETTINGS.model_copy(update={"unsubscribe_url": None}))
+    assert none["List-Unsubscribe"] is None and "Stop these emails" not in parts(none.as_bytes())[1]
 
 
 def test_a_corrected_statement_answers_the_first(statements):

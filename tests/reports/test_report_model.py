@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -12,13 +13,14 @@ import pytest
 import statements_made as made
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_report_mail import message, parts
 from test_report_pages import render, text_of
 
 from etl.money import minor_digits
 from etl.periods import Month
 from etl.schemas import DATASETS, HELD_LINES, LINES, PRODUCT_LINES
 from etl.statement import lines as stated_lines
-from reports import model, words
+from reports import files, model, words
 from reports.charges import Change, minutes
 from reports.checks import DoesNotAddUp
 from reports.formats import Formats
@@ -162,7 +164,7 @@ def test_at_most_forty_people_and_the_rest_in_one_row(statements):
     assert len(page.members.rows) == 41
     rest = page.members.rows[-1]
     assert rest.name == "Other members (160)" and rest.people == 160
-    assert len({owner.owner_id for _, owner in page.owner_days if owner.kind == "member"}) == 200
+    assert page.details.owners.filter(owner_kind="member")["owner_id"].n_unique() == 200
 
 
 def test_seconds_become_exact_minutes():
@@ -329,6 +331,15 @@ def test_made_statements_have_the_lines_real_ones_have(statements, name):
         ("October 6 and 7, 2026, ticket 88121", "October 6 and 7, 2026, ticket 88121"),
         ("2026-10-06: 5,000 credits for $1,250.00", "2026-10-06: 5,000 credits for $1,250.00"),
         ("invoice 2026-10-0042", "invoice 2026-10-0042"),
+        ("inbox_13125550142", "inbox_•••• 0142"),
+        ("tel.3125550142", "tel.•••• 0142"),
+        ("312 555 0142x", "•••• 0142x"),
+        ("+1312·555·0142", "•••• 0142"),
+        ("desk (312)555-0142", "desk •••• 0142"),
+        ("3125550142a, 3125550143.3125550144", "•••• 0142a, •••• 0143.•••• 0144"),
+        ("2026-10-acct_7Q2M of 2026-10-31 at $1234567890.50.", "2026-10-acct_7Q2M of 2026-10-31 at $1234567890.50."),
+        ("a unit is 0.3125550142", "a unit is 0.3125550142"),
+        ("SM3125550142" + "ab12" * 6, "SM3125550142" + "ab12" * 6),
     ],
 )
 def test_phone_numbers_in_sentences_are_masked(text, shown):
@@ -371,6 +382,17 @@ def test_headlines(name, said, pages_by_name):
     assert words.plain(words.headline(page, Formats(page.locale, page.currency))).startswith(said)
 
 
+def test_the_history_says_what_an_odd_day_makes(pages_by_name):
+    page, f = pages_by_name["usual"], Formats("en_US", "USD")
+    assert words.history_lead(page, f) == (
+        "October has the most segments of the six months. The months before averaged 11,171. "
+        "With a typical Monday on October\u00a012 it would have been 12,240."
+    )
+    assert 14_955 - 3_172 + 457 == 12_240
+    even = replace(page, peak=replace(page.peak, segments=1_204))
+    assert "With a typical" not in words.history_lead(even, f), "747 of 14,955 are less than a twentieth"
+
+
 def test_a_negative_total_is_a_credit(pages_by_name):
     page = pages_by_name["negative"]
     text = words.plain(words.headline(page, Formats("en_US", "USD")))
@@ -385,10 +407,28 @@ def test_a_provisional_month_says_so(pages_by_name):
 
 def test_notes_of_an_open_month(pages_by_name):
     page = pages_by_name["open"]
-    said = dict(words.notes(page, Formats("en_US", "USD")))
+    said = dict(words.notes(page))
     assert "Oct\u00a07" in said["Incomplete"] and "python" not in " ".join(said.values())
-    assert said["No price"].startswith("5 records have no price yet")
-    assert set(said) == {"Incomplete", "No price", "Counts", "Pending"}
+    assert set(said) == {"Incomplete"}, "what else is odd is worth a look"
+    assert words.pending(page, Formats("en_US", "USD")) == "less than 0.1% of records have no provider price yet"
+
+
+def test_every_section_of_a_month_that_is_not_final_says_so(pages_by_name):
+    for name, said in (("open", "Estimated"), ("provisional", "Provisional")):
+        page = pages_by_name[name]
+        unpriced = replace(page, quality=replace(page.quality, unpriced=100, records=1_000))
+        html = render(unpriced)
+        text = text_of(html)
+        headings = re.findall(r'<h2 id="h-(\w+)">(.*?)</h2>', html, flags=re.DOTALL)
+        shown = {key for key, heading in headings if f">{said}<" in heading}
+        assert shown == {key for key, _ in headings} - {"months", "counted"}, "of six months each says its own"
+        assert {"findings", "charges", "days", "people", "campaigns", "reconciliation", "files"} == shown
+        assert text.count(f"{said} , 10.0% of records have no provider price yet") == len(shown)
+        assert "<span>10.0% of records have no provider price yet</span>" in html.partition('id="findings"')[0]
+        captions = re.findall(r"<caption.*?</caption>", html, flags=re.DOTALL)
+        assert len(captions) >= 10 and [c for c in captions if said.lower() not in c] == []
+    final = render(pages_by_name["usual"])
+    assert 'class="tag state"' not in final and "estimated" not in "".join(re.findall(r"<caption.*?</caption>", final))
 
 
 def test_changes():
@@ -415,3 +455,35 @@ def test_a_month_without_usage_between_two_is_compared_with_zero(statements):
     daily = good.daily.filter(pl.col("date").dt.month() != 9)
     page = build(replace(good, history=gap, daily=daily, previous_lines=good.previous_lines.clear()))
     assert page.total.before == 0 and page.figures[1].change.kind == "new"
+
+
+def test_a_month_in_another_currency_is_not_compared_in_money(statements):
+    good = statements["usual"]
+    before = Month(2026, 9)
+    history = tuple(replace(h, currency="USD" if h.month == good.month else "JPY", total=h.total.quantize(1) if h.month
+                            != good.month else h.total) for h in good.history)  # fmt: skip
+    page = build(replace(good, history=history))
+    amounts = [page.total, page.charged, page.taxed, page.campaign_charges]
+    amounts += [p.change for row in page.charges for p in (row, *row.parts)] + [row.change for row in page.campaigns]
+    assert {change.before for change in amounts} == {None} and page.driver is None
+    assert page.figures[0].months == (None,) * 5 + (page.total.now,)
+    assert page.figures[1].change == build(good).figures[1].change and page.members == build(good).members
+    assert [row.currency for row in page.history] == ["JPY"] * 5 + ["USD"]
+    assert {row.currency for row in page.history_days if Month.of(row.day) == before} == {"JPY"}
+    assert all(row.amount == round(row.amount) for row in page.history_days if Month.of(row.day) == before)
+    said = words.plain(words.headline(page, Formats("en_US", "USD")))
+    assert said == "You were charged $429.86 for October. September was in JPY: amounts are not compared."
+    months, people = (
+        text_of(re.search(f'<section id="{name}".*?</section>', render(page), flags=re.DOTALL)[0])
+        for name in ("months", "people")
+    )
+    assert all("¥412" in part and "$412" not in part for part in parts(message(page).as_bytes()))
+    assert "¥412" in months and "$412" not in months and "vs Sep" in people
+    rows = {
+        file.name: file.data.decode()
+        for file in files.make(page)
+        if file.name.startswith("history_") and file.name.endswith(".csv")
+    }
+    assert [line.split(",")[-1] for line in rows["history_monthly.csv"].split()[1:]] == ["JPY"] * 5 + ["USD"]
+    days = [line.split(",") for line in rows["history_daily.csv"].split()[1:]]
+    assert {(cells[0] >= "2026-10", cells[-2]) for cells in days} == {(False, "JPY"), (True, "USD")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from html import unescape
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,16 @@ def render(page, **more) -> str:
 
 
 def text_of(html: str) -> str:
-    html = re.sub(r"<(style|head).*?</\1>", " ", html, flags=re.DOTALL)
+    html = re.sub(r"<(style|head|script)\b.*?</\1>", " ", html, flags=re.DOTALL)
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", "\n", html))).replace("\u00a0", " ")
+
+
+def attributes(html: str) -> set[str]:
+    """The name of every attribute, as a browser would read them."""
+    parser, found = HTMLParser(), set()
+    parser.handle_starttag = lambda _, given: found.update(name for name, _ in given)
+    parser.feed(html)
+    return found
 
 
 def test_same_statement_same_bytes(statements):
@@ -78,8 +87,9 @@ def test_columns_add_up_as_they_are_printed(each):
     zero, point = Decimal(0), "," if page.locale == "de_DE" else "."
 
     def printed(cell: str) -> Decimal:
-        kept = re.sub(r"[^\d−" + re.escape(point) + "]", "", cell)
-        return Decimal(kept.replace(point, ".").replace("−", "-"))
+        number = re.search(r"\d[\d.,]*", cell)[0]
+        kept = re.sub(r"[^\d" + re.escape(point) + "]", "", number)
+        return Decimal(kept.replace(point, ".")) * (-1 if "−" in cell else 1)
 
     days = re.search(r'<table class="all">(.*?)</table>', html, flags=re.DOTALL)[1]
     rows = [re.findall(r"<td[^>]*>(.*?)</td>", r) for r in re.findall(r"<tr.*?</tr>", days, flags=re.DOTALL)[1:]]
@@ -89,7 +99,7 @@ def test_columns_add_up_as_they_are_printed(each):
     if bridge:
         *beside, charged = [printed(c) for c in re.findall(r"<td>(.*?)</td>", bridge[0])]
         assert sum(beside, zero) == charged == page.charged.now and beside[0] == all_days
-    account = re.search(r"<caption>The account</caption>.*?</table>", html, flags=re.DOTALL)[0]
+    account = re.search(r"<caption>The account\b.*?</table>", html, flags=re.DOTALL)[0]
     *owners, whole = [
         printed(r[-1]) for r in (re.findall(r"<td[^>]*>(.*?)</td>", t) for t in account.split("</tr>")[1:-1])
     ]
@@ -103,11 +113,13 @@ def test_products_are_listed_by_month_newest_first(pages_by_name):
     shelf = [none, older, pages.Shelved(rich.month, "final", 1, rich.total.now, "USD", rich.products)]
     links = Links("acct_rich", "acct_rich")
     html = pages.products("acct_rich", "A & <b>", "en_US", shelf, links).decode()
-    assert re.findall(r'href="(2026-\d\d)/index.html"', html) == ["2026-10", "2026-09"]
-    assert "A &amp; &lt;b&gt;" in html and html.count("$249.00") == 2 and html.count(">simulated<") == 2
-    assert "Provisional" in html and "8\u00a0" not in html
+    assert re.findall(r'href="(2026-\d\d)/index.html"', html.partition("<main")[2]) == ["2026-10", "2026-09"]
+    assert "A &amp; &lt;b&gt;" in html and html.count(">simulated<") == 2
+    assert html.count("$249.00") == 3, "the sentence and two months"
+    assert "$498.00" in html, "and the year"
+    assert "Provisional" in html and "August" not in html.partition("<main")[2]
     listing = pages.account("acct_rich", "A", "en_US", shelf, links).decode()
-    assert 'href="products.html"' in listing and listing.count("$249.00") == 4
+    assert 'href="products.html"' in listing and listing.count("$249.00") == 4 and "$498.00" in listing
     assert "products" not in pages.account("acct_rich", "A", "en_US", [none], links).decode().lower()
 
 
@@ -115,18 +127,87 @@ def test_every_day_is_listed_also_without_javascript(each):
     page = build(each)
     html = render(page)
     assert re.findall(r'<time datetime="([\d-]+)">', html) == [d.isoformat() for d in page.month.days]
-    assert "<script" not in html
+    scripts = re.findall(r"<script\b[^>]*>", html)
+    assert scripts == ([] if page.explorer.empty else ['<script type="application/json">', "<script>"])
 
 
 def test_pages_are_small(pages_by_name):
     for page in pages_by_name.values():
-        assert len(render(page).encode()) < 120_000
+        assert len(render(page).encode()) < (200_000 if page.explorer.series[100:] else 140_000)
     assert pages.LIMIT == 300_000
+
+
+def _crowded():
+    """An account with far more of everything than a page has rows."""
+
+    def rows(w):
+        made_ = made.usual(w, back=2)
+        for m in made.OCTOBER.last(2):
+            for i in range(300):
+                made_ += [
+                    made.fee(m.days[3], w, ("member", "ben"), 3 + i, "sms", known, f"Carrier {i:03}")
+                    for known in (True, False)
+                ]
+            made_ += [made.call(m.days[5], w, ("inbox", "leasing"), "outbound", 1, 60, "campaign_call") | {"campaign_id": f"c{i}"}
+                      for i in range(1_000)]  # fmt: skip
+        return made_
+
+    def held(w, m):
+        each = [
+            made.monthly(w, m, "adjustment", f"Refund for ticket {i:04}", 1, "adjustment", f"-{i}.01")
+            for i in range(2_000)
+        ]
+        return [*made.usually_held(w, m), *each]
+
+    taxes = [
+        made.Tax(("state", "local")[i % 2], f"US-XX-{i:03}", f"City {i:03} tax", "0.5", ("call",), f"t{i}")
+        for i in range(800)
+    ]
+    return build(made.statement(rows, taxes=taxes, held_monthly=held))
+
+
+def test_a_page_has_so_many_rows_and_still_adds_up(monkeypatch):
+    page = _crowded()
+    html = render(page)
+    assert len(html.encode()) <= pages.LIMIT and 'class="explorer"' in html
+    section = re.search(r'<section id="charges".*?</section>', html, flags=re.DOTALL)[0]
+    f = Formats(page.locale, page.currency)
+
+    def printed(cell: str) -> Decimal:
+        return Decimal(re.sub(r"[^\d.]", "", cell)) * (-1 if "−" in cell else 1)
+
+    names, sums = [], 0
+    for body in re.findall(r"<tbody>(.*?)</tbody>", section, flags=re.DOTALL):
+        group, *parts = [(unescape(re.sub(r"<.*?>", "", r.split("</th>")[0])), re.findall(r"<td>(.*?)</td>", r)[0])
+                         for r in re.findall(r"<tr.*?</tr>", body, flags=re.DOTALL)]  # fmt: skip
+        if parts:
+            assert len(parts) <= pages.PARTS_SHOWN and sum(printed(amount) for _, amount in parts) == printed(group[1])
+            sums += 1
+        names += [name for name, _ in (group, *parts)]
+    more = [name.strip() for name in names if "in charges.csv" in name]
+    assert more == ["1,961 more, in charges.csv", "361 more, in charges.csv", "361 more, in charges.csv",
+                    "284 more, in charges.csv"] and sums > 20, more  # fmt: skip
+    # The largest are shown, and what is not shown is in the file.
+    assert "Refund for ticket 1999" in section and "Refund for ticket 0000" not in section
+    assert f.money(sum((r.amount for r in page.carriers), Decimal(0))).replace("\u00a0", " ") in text_of(section)
+    charges = next(file.data for file in files.make(page) if file.name == "charges.csv")
+    assert b"Refund for ticket 0000" in charges and b"Carrier 000" in charges
+
+    # The explorer gets the room that is left, then none; only then is a page too large.
+    monkeypatch.setattr(pages, "LIMIT", len(html.encode()) - 3_000)
+    less = render(page)
+    assert 'class="explorer"' in less and "Other members (" in less and len(less.encode()) <= pages.LIMIT
+    monkeypatch.setattr(pages, "LIMIT", len(html.encode()) - 25_000)
+    assert 'class="explorer"' not in render(page) and "script-src" not in render(page)
+    monkeypatch.setattr(pages, "LIMIT", 100_000)
+    with pytest.raises(ValueError, match="a page may have"):
+        render(page)
 
 
 def test_nothing_inline_but_the_hashed_style(each):
     html = render(build(each))
-    assert not re.search(r"<[^>]*\sstyle=", html) and not re.search(r"<[^>]*\son[a-z]+=", html)
+    names = attributes(html)
+    assert "href" in names and "style" not in names and not any(name.startswith("on") for name in names)
     assert not re.search(r"(src|href)=\"(https?:)?//", html)
     assert html.index("Content-Security-Policy") < html.index("<style>")
     assert html.count("<style>") == 1
@@ -155,7 +236,7 @@ def test_relative_links_open_a_file_in_an_unpacked_folder(pages_by_name):
     html = render(page)
     links = set(re.findall(r'href="([^"#]+)"', html))
     assert "../2026-09/index.html" in links and "../index.html" in links and "usage_daily.csv" in links
-    assert all(link.endswith((".html", ".csv", ".json")) for link in links)
+    assert all(link.endswith((".html", ".csv", ".csv.gz", ".json", ".parquet")) for link in links)
     deeper = Links(page.account_id, f"{page.account_id}/2026-10/rev-1")
     assert deeper.month(Month(2026, 9)) == "../../2026-09/index.html"
     assert deeper.month(Month(2026, 10)) == "../index.html"
@@ -179,8 +260,10 @@ def test_the_account_page_lists_months_newest_first(pages_by_name):
     page = pages_by_name["usual"]
     shelf = [pages.Shelved(h.month, h.state, h.revision, h.total, page.currency) for h in page.history]
     html = pages.account("acct_7Q2M", "A & B <i>", "en_US", shelf, Links("acct_7Q2M", "acct_7Q2M")).decode()
+    menu, _, html = html.partition("<main")
+    assert re.findall(r'href="(\d{4}-\d{2})/index.html"', menu) == [f"2026-{m:02}" for m in range(10, 4, -1)]
     assert re.findall(r'href="(\d{4}-\d{2})/index.html"', html) == [f"2026-{m:02}" for m in range(10, 4, -1)]
-    assert "A &amp; B &lt;i&gt;" in html
+    assert "A &amp; B &lt;i&gt;" in menu
 
 
 # ------------------------------------------------------------------------------------------------ numbers and drawings
@@ -197,6 +280,36 @@ def test_numbers_follow_the_locale():
     assert Formats("en_US", "USD").percent(D("11.9")) == "11.9%"
 
 
+def test_figures_from_right_to_left_stay_in_the_order_of_the_page(pages_by_name):
+    pounds = Formats("ar_EG", "EGP")
+    assert pounds.money(Decimal("-1234.5")) == "\u2066−1,234.50\u00a0ج.م.\u200f\u2069"
+    assert Formats("he_IL", "ILS").money(Decimal(1)) == "\u20661.00\u00a0\u200f₪\u2069"
+    assert pounds.count(12_345) == "12,345" and Formats("en_US", "USD").money(Decimal(1)) == "$1.00"
+    html = render(pages_by_name["arabic"])
+    assert "<bdi>عقارات النيل</bdi>" in html and "ج.م.\u200f\u2069</td>" in html
+    # Whatever opens an isolate closes it before the element ends.
+    for piece in re.split(r"<[^>]*>", html):
+        assert piece.count("\u2066") + piece.count("\u2068") == piece.count("\u2069")
+
+
+def test_a_section_of_findings_stands_first(pages_by_name):
+    html = render(pages_by_name["rich"])
+    assert (
+        html.index('id="findings"')
+        < html.index('id="charges"')
+        < html.index('id="credits"')
+        < html.index('id="months"')
+    )
+    assert html.index('id="people"') < html.index('id="campaigns"') < html.index('id="counted"')
+    links = re.findall(r'<li><a href="#(\w+)">', html)
+    assert links == re.findall(r'<section id="(\w+)"', html)
+    assert 'id="findings"' not in render(pages_by_name["no_usage"])
+    quiet = text_of(render(pages_by_name["campaigns"]))
+    assert (
+        "Worth a look Nothing stands out: no day, person or price of October is far from what is usual here." in quiet
+    )
+
+
 @pytest.mark.parametrize(
     ("number", "text"), [(0, "0"), (99_999, "99,999"), (123_456, "123K"), (1_234_567, "1.2M"), (45_600_000, "45.6M")]
 )
@@ -207,7 +320,8 @@ def test_short_numbers_above_bars(number, text):
 def test_bars_stay_inside_the_chart_and_never_touch(each):
     page = build(each)
     f = Formats(page.locale, page.currency)
-    for chart in (charts.days(page, f), charts.months(page, f), *(charts.sparkline(g, page, f) for g in page.figures)):
+    days = charts.explored(page.explorer, "day", "segments", *page.explorer.shown, f, charts.odd_day(page, f))
+    for chart in (days, charts.months(page, f), *(charts.sparkline(g, page, f) for g in page.figures)):
         for bar in chart.bars:
             for part in bar.parts:
                 assert part.x >= 0 and part.x + part.width <= 100.01

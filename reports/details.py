@@ -1,0 +1,94 @@
+"""The finest figures of a statement that leave the house: its daily rows with names, as frames for the files.
+
+What the provider charges us is in none of them, and neither is a campaign's id, which is a phone number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from etl.money import MONEY
+from etl.schemas import HELD_LINES, UNASSIGNED
+from etl.statement import Statement
+from reports import lots
+from reports.lots import Price
+from reports.naming import presentable
+
+KEYS = (
+    "date", "owner_kind", "owner_id", "owner_name", "campaign", "line", "direction", "type", "carrier", "registered",
+    "rate_id", "caller_place", "callee_place", "unit", "currency",
+)  # fmt: skip
+SUMS = (
+    "events", "quantity", "messages", "segments", "billed_seconds", "credits", "charge", "unrated", "segments_differ",
+    "vanished",
+)  # fmt: skip
+CALL_LINES = ("call", "campaign_call")
+
+
+@dataclass(frozen=True)
+class Details:
+    """``usage``: the month's daily rows, `KEYS` and `SUMS`. ``owners``: one row per day and owner with usage, of every
+    month in the history; what is held is no usage of a day. ``prices``: lot of credits → what it was bought for."""
+
+    usage: pl.DataFrame = field(repr=False)
+    owners: pl.DataFrame = field(repr=False)
+    prices: dict[str, Price] = field(default_factory=dict, repr=False)
+
+
+def of(statement: Statement) -> Details:
+    """The frames of one statement, sorted by every key."""
+    month = statement.month
+    named = statement.daily.join(_owner_names(statement), on=["owner_kind", "owner_id"], how="left").join(
+        _campaign_names(statement), on="campaign_id", how="left"
+    )
+    mine = named.filter(pl.col("date").is_between(month.first, month.days[-1]))
+    usage = mine.group_by(KEYS).agg(pl.col(SUMS).sum()).with_columns(pl.col("charge").cast(MONEY))
+    usage = usage.select(*KEYS, *SUMS).sort(KEYS, nulls_last=True)
+    paid = lots.prices(
+        pl.concat([statement.earlier_ledger, statement.ledger]).iter_rows(named=True),
+        # What was paid in another currency is no price in this one.
+        pl.concat([statement.earlier_monthly, statement.monthly])
+        .with_columns(charge=pl.when(pl.col("currency") == statement.account.currency).then("charge"))
+        .iter_rows(named=True),
+    )
+    return Details(usage, _by_owner(named.filter(~pl.col("line").is_in(HELD_LINES))), paid)
+
+
+def _owner_names(statement: Statement) -> pl.DataFrame:
+    """Every owner there is usage of, with the name that is shown."""
+    names = {(kind, id_): name for kind, id_, name in statement.owners.select("owner_kind", "owner_id", "name").rows()}
+    rows = [
+        (kind, id_, "Unassigned" if kind == UNASSIGNED else presentable(names.get((kind, id_)) or id_))
+        for kind, id_ in statement.daily.select("owner_kind", "owner_id").unique().rows()
+    ]
+    return pl.DataFrame(rows, schema=dict.fromkeys(("owner_kind", "owner_id", "owner_name"), pl.String), orient="row")
+
+
+def _campaign_names(statement: Statement) -> pl.DataFrame:
+    names = dict(statement.campaigns.select("campaign_id", "name").iter_rows())
+    ids = statement.daily["campaign_id"].drop_nulls().unique()
+    rows = [(id_, presentable(names.get(id_) or id_)) for id_ in ids]
+    return pl.DataFrame(rows, schema={"campaign_id": pl.String, "campaign": pl.String}, orient="row")
+
+
+def _by_owner(daily: pl.DataFrame) -> pl.DataFrame:
+    sent, received = (pl.col("direction") == way for way in ("outbound", "inbound"))
+    call = pl.col("line").is_in(CALL_LINES)
+    keys = ("date", "owner_kind", "owner_id", "owner_name", "currency")
+    counted = [
+        pl.col(what).filter(way).sum().alias(f"{name}_{what}")
+        for name, way in (("outbound", sent), ("inbound", received))
+        for what in ("messages", "segments", "credits")
+    ]
+    return (
+        daily.group_by(keys)
+        .agg(
+            *counted,
+            pl.col("events").filter(call).sum().alias("calls"),
+            pl.col("billed_seconds").filter(call).sum().alias("call_billed_seconds"),
+            pl.col("charge").sum().cast(MONEY),
+        )
+        .sort(keys)
+    )
