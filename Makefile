@@ -8,6 +8,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 APT := $(shell test "$$(id -u)" = 0 || echo sudo) env DEBIAN_FRONTEND=noninteractive apt-get
 UV := VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv
+CHECKERS := tests/html/node_modules
 
 .DEFAULT_GOAL := help
 .PHONY: help run up test lint lock clean
@@ -21,11 +22,15 @@ run: $(VENV)/ok ## the whole path on this machine: sandbox provider, S3, mail, A
 up: $(VENV)/ok ## the same, and keeps it all up with Airflow's UI until Ctrl-C
 	@$(PY) -m stack up
 
-test: $(VENV)/ok $(VENV)/browser ## set up what the tests need and pass them all
-	@$(PY) -m pytest
+test: $(VENV)/ok $(VENV)/browser $(CHECKERS)/.package-lock.json ## set up what the tests need and pass them all
+	@$(PY) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/ok ## ruff: errors, imports, security, Airflow's own rules
 	@$(VENV)/bin/ruff check .
+
+.PHONY: focus
+focus: $(VENV)/ok ## hold the FOCUS export to the FinOps Foundation's own validator; needs Python 3.12, once half a gigabyte
+	@$(PY) tests/focus/validate.py
 
 lock: $(VENV)/ok ## pin every dependency, with hashes, into requirements.lock
 	@$(UV) pip compile -q --universal --generate-hashes --no-annotate --no-header --group dev pyproject.toml -o requirements.lock
@@ -44,9 +49,17 @@ $(VENV)/ok: requirements.lock pyproject.toml
 	@$(UV) pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
-# The pages are tested in a real browser; Debian's is enough.
+# Pages are tested in a real browser and by two checkers of HTML; Debian's Chromium, Java and Node are enough.
 $(VENV)/browser: $(VENV)/ok
-	@command -v chromium >/dev/null || { \
-	  echo "Installing Chromium for the browser tests"; \
-	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends chromium fonts-inter >/dev/null; }
-	@touch $@
+	@test "$$TOLLBOOK_NO_BROWSER" = 1 || { \
+	  missing=; \
+	  command -v chromium >/dev/null || missing="$$missing chromium fonts-inter fonts-liberation"; \
+	  command -v java >/dev/null || missing="$$missing default-jre-headless"; \
+	  command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	  test -z "$$missing" || { \
+	    echo "Installing for the tests of pages:$$missing"; \
+	    $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$missing >/dev/null; } && \
+	  touch $@; }
+
+$(CHECKERS)/.package-lock.json: tests/html/package-lock.json $(VENV)/browser
+	@test "$$TOLLBOOK_NO_BROWSER" = 1 || { echo "Installing the checkers of HTML"; cd tests/html && npm ci --silent; }
