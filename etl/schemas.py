@@ -254,7 +254,7 @@ class Charges(dy.Schema):
     caller_place = _text("jurisdiction of the caller or sender, where places.csv names one")
     callee_place = _text("jurisdiction of the person called or texted, where places.csv names one")
     held_until = _utc("recordings: when it was deleted; null while stored")
-    provider_cost = _money("what the provider says it costs us; never added to charge")
+    provider_cost = _money("what the provider says it costs us, 0 for a call nobody answered; never added to charge")
     provider_currency = _text("ISO 4217")
     unrated = _text("why no price was found; null when rated")
     vanished = dy.Bool(description="no longer listed at the source: kept, still billed")

@@ -6,7 +6,7 @@ from datetime import date
 
 import polars as pl
 
-from etl.money import LIMIT, check_products, from_nanos, nanos, times
+from etl.money import LIMIT, MONEY, check_products, from_nanos, nanos, times
 from etl.prefixes import find
 from etl.rating.card import FEE_KEY, PRICE_KEY, RateCard, in_force
 from etl.schemas import DATASETS, HELD_LINES, TIMED_LINES, UNASSIGNED
@@ -176,6 +176,10 @@ def _complete(events: pl.DataFrame, credits_per_segment: int) -> pl.DataFrame:
         messages=is_text.cast(pl.Int64),
         segments=pl.when(is_sms).then("segments").otherwise(0),
         credits=pl.when(is_text).then(pl.col("quantity") * credits_per_segment).otherwise(0),
+        # Nobody answered: the provider names no price, and none will come.
+        provider_cost=pl.when(pl.col("kind") == "call", pl.col("answered_seconds") == 0)
+        .then(pl.coalesce("provider_cost", pl.lit(0, MONEY)))
+        .otherwise("provider_cost"),
         segments_differ=(is_sms & (pl.col("segments_reported") != pl.col("segments_computed"))).fill_null(False),
         held_until=pl.when(pl.col("line") == "recording_storage").then("ended_at"),
         unrated=pl.when(pl.col("account_id") == UNASSIGNED)

@@ -200,8 +200,12 @@ def charge(
     return {
         **{k: event[k] for k in (
             "record_id", "kind", "account_id", "owner_kind", "owner_id", "campaign_id", "direction", "type", "carrier",
-            "registered", "occurred_at", "currency", "caller_place", "callee_place", "provider_cost", "provider_currency", "vanished",
+            "registered", "occurred_at", "currency", "caller_place", "callee_place", "provider_currency", "vanished",
         )},
+        # For a call nobody answered the provider never names a price.
+        "provider_cost": Decimal(0)
+        if event["kind"] == "call" and event["answered_seconds"] == 0 and event["provider_cost"] is None
+        else event["provider_cost"],
         "line": line,
         "quantity": quantity,
         "unit": unit,

@@ -195,6 +195,11 @@ def test_a_failed_message_costs_the_failed_fee_per_message_or_nothing():
     assert (free["charge"], free["rate_id"], free["unrated"]) == (0, None, None)
 
 
+def test_a_call_nobody_answered_waits_for_no_price_of_the_provider():
+    missed, answered = charges([call("missed", answered=0), call("answered")], [price("c", line="call")])
+    assert {c["record_id"]: c["provider_cost"] for c in (missed, answered)} == {"missed": 0, "answered": None}
+
+
 # ------------------------------------------------------------------------------------------------ carrier fees
 
 
