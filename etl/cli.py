@@ -1,4 +1,5 @@
-"""The command line of ``etl``: pull, rate, run, reconcile, close, export, credits, rates, segments, check.
+"""The command line of ``etl``: pull, rate, run, reconcile, close, export, credits, explain, rates, segments,
+check.
 
 Exit codes: 0 done · 1 failed · 2 wrong use or configuration · 3 done, but something is held back (unrated, a gap).
 """
@@ -210,6 +211,35 @@ def reconcile(
 
 
 @app.command()
+def audit(
+    date_: Day = None,
+    from_: From = None,
+    to: To = None,
+    month: MonthOption = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also read and hash every version and page kept, and read the pages again")
+    ] = False,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Does the lake keep its promises? A verdict and a remedy for each, on these days and their months. Changes nothing.
+
+    python -m etl audit --month 2026-10
+
+    Nothing lost, every page kept, everything adds up, credits balance, closed months unchanged: docs/audit.md names all.
+    Every night checks the days it loaded in the same way. Exit codes: 0 all ok, 3 something is broken or could not be checked.
+    """
+    window = _finished(_window(date_, from_, to, month), month)
+
+    def work() -> int:
+        from etl import console
+
+        return console.audited(_jobs(config).audit(window, deep=deep), as_json=json)
+
+    _command(work, json)
+
+
+@app.command()
 def close(
     month: Annotated[str, typer.Option("--month", metavar="YYYY-MM", help="The UTC month to close")],
     account: Annotated[list[str] | None, typer.Option("--account", help="Only this account (repeatable)")] = None,
@@ -325,6 +355,51 @@ def credits(
         from etl.jobs import Jobs
 
         return console.credits(Jobs.open(config), account, wanted, as_json=json)
+
+    _command(work, json)
+
+
+@app.command()
+def explain(
+    account: Annotated[str, typer.Option("--account", help="The account")],
+    month: Annotated[str, typer.Option("--month", metavar="YYYY-MM", help="One UTC month")],
+    line: Annotated[
+        str | None, typer.Option("--line", metavar="LINE", help="A line's name, such as text, or its number")
+    ] = None,
+    direction: Annotated[str | None, typer.Option("--direction", help="inbound or outbound")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="sms, mms, …")] = None,
+    item: Annotated[str | None, typer.Option("--item", help="The line's item, as the list shows it")] = None,
+    records: Annotated[int, typer.Option("--records", min=0, max=1000, help="Example records to show")] = 5,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Where does this number come from? A statement line down to prices, days, records and raw pages, added up again.
+
+    python -m etl explain --account acct_a --month 2026-10
+
+    python -m etl explain --account acct_a --month 2026-10 --line text --direction outbound --type sms
+
+    Without --line: the statement's lines by number. Exit code 3: a sum is not what the line says. docs/explain.md
+    """
+    from etl.periods import Month
+
+    try:
+        wanted = Month.parse(month)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if line is None and (direction or type_ or item):
+        raise typer.BadParameter("--direction, --type and --item tell lines of one name apart: give --line too")
+
+    def work() -> int:
+        from etl import console
+        from etl.explain import Key
+        from etl.jobs import Jobs
+
+        jobs = Jobs.open(config)
+        if line is None:
+            return console.statement_lines(jobs, account, wanted, as_json=json)
+        key = Key(line, direction, type_, item)
+        return console.explained(jobs.explain(account, wanted, key, records), as_json=json)
 
     _command(work, json)
 

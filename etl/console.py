@@ -9,16 +9,20 @@ import os
 import sys
 import traceback
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etl.jobs import Done, Jobs, NotReady, Report, held
 from etl.periods import Month, days, parse_day, runs, today
 from etl.settings import ConfigurationError
+
+if TYPE_CHECKING:
+    from etl.explain import Explanation
 
 DONE, FAILED, WRONG_USE, HELD = 0, 1, 2, 3
 
@@ -218,6 +222,28 @@ def verdicts(found: Iterable, *, as_json: bool) -> int:
     return worst
 
 
+def audited(results: list, *, as_json: bool) -> int:
+    """Print one line for each invariant, and everything that is not ok with its remedy. 3 if anything is not ok, else 0."""
+    from etl.audit import INVARIANTS, OK
+
+    for name in INVARIANTS:
+        mine = [r for r in results if r.invariant == name]
+        amiss = [r for r in mine if r.verdict != OK]
+        if as_json:
+            for result in mine:
+                emit(result.as_dict())
+            continue
+        if not amiss:
+            print(f"ok   {name}: {len(mine)} checked" if mine else f"--   {name}: nothing of it in these days")
+        for result in amiss[:10]:
+            print(f"{'??  ' if result.verdict == 'not checked' else 'FAIL'} {name}: {result.where} {result.finding}")
+            print(f"     → {result.remedy}")
+        if len(amiss) > 10:
+            print(f"     … and {len(amiss) - 10} more; --json lists all")
+    # Nothing looked at is nothing found sound.
+    return DONE if results and all(r.verdict == OK for r in results) else HELD
+
+
 def _worse(one: int, other: int) -> int:
     order = (DONE, HELD, FAILED, WRONG_USE)
     return max(one, other, key=order.index)
@@ -386,6 +412,108 @@ def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]], right: tuple[in
     for row in [titles, *rows]:
         cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
         print("  ".join(cells).rstrip())
+
+
+def statement_lines(jobs: Jobs, account: str, month: Month, *, as_json: bool) -> int:
+    """Print the lines of a statement by number, with what stands behind each."""
+    from etl.explain import called, hint, stated
+
+    state, lines = stated(jobs.lake, jobs.directory, account, month)
+    rows = list(lines.iter_rows(named=True))
+    if as_json:
+        told = [{"position": r["position"], "line": called(r), "section": r["section"], "amount": f"{r['amount']:f}",
+                 "currency": r["currency"], "behind": hint(r)} for r in rows]  # fmt: skip
+        emit({"account_id": account, "month": str(month), "state": state, "lines": told})
+        return DONE
+    print(f"{account}: statement of {month} (UTC), {state}")
+    cells = [(f"{r['position']}", called(r), _amount(r["amount"]), r["currency"], hint(r)) for r in rows]
+    _table(("no.", "line", "amount", "", "behind it"), cells, right=(0, 2))
+    return DONE
+
+
+def explained(found: Explanation, *, as_json: bool) -> int:
+    """Print a line's way down to the records. 3 if a sum on the way is not what the line says, else 0."""
+    if as_json:
+        emit(found.document())
+        return DONE if found.sound else HELD
+    from etl.explain import called, rounding
+
+    row = found.line
+    quantity = f"{row['quantity']} {row['unit']}(s), " if row["unit"] else ""
+    print(f"{found.account_id}: statement of {found.month} (UTC), {found.state}")
+    print(f"line {row['position']}, {called(row)}: {quantity}{_amount(row['amount'])} {row['currency']}")
+    print(f"  exactly {_amount(row['amount_exact'])} {row['currency']}; {rounding(found)}")
+    if row["unrated"]:
+        print(f"  {row['unrated']} record(s) have no price yet: they are not in the amount")
+    _rates_told(found)
+    _shown("by day (UTC)", ("date", "records", "quantity", "charge"), found.days)
+    _shown("what these stand on", tuple(found.below[0]) if found.below else (), found.below)
+    if found.tax:
+        rule = found.tax
+        unit = "%" if rule["kind"] == "percent" else f"{row['currency']} a unit"
+        print(f"\ntaxes.csv: {rule['tax_id']} from {rule['valid_from']}, {_amount(rule['rate'])} {unit} of the share "
+              f"{_amount(rule['share'])}, by {rule['sourcing']}")  # fmt: skip
+    _shown("made of", tuple(found.parts[0]) if found.parts else (), found.parts)
+    _shown("raw pages", ("date", "source", "resource", "records", "pages", "pages_of_day", "sha256"), [
+        {**p, "sha256": _first(p["sha256"])} for p in found.pages
+    ])  # fmt: skip
+    _shown(f"{len(found.records)} of the records", _RECORD, [
+        {**r, "raw_sha256": (r.get("raw_sha256") or "")[:12]} for r in found.records
+    ])  # fmt: skip
+    _shown("computed from", ("partition", "seq", "sha256", "recorded_at", "run_id", "config", "code"), [
+        {**p, **{name: p[name][:12] for name in ("sha256", "config", "code")}} for p in found.partitions
+    ])  # fmt: skip
+    print()
+    for check in found.checks:
+        verdict = "equal" if check.equal else f"NOT EQUAL: it is {_cell(check.found)}"
+        print(f"{'ok  ' if check.equal else 'FAIL'} {check.what}: {_cell(check.said)}, {verdict}")
+    for sentence in found.notes:
+        print(f"note: {sentence}")
+    return DONE if found.sound else HELD
+
+
+_RECORD = ("occurred_at", "kind", "record_id", "direction", "quantity", "charge", "rate_id", "raw_sha256")
+
+
+def _rates_told(found: Explanation) -> None:
+    """The price rows behind a line, and each one's row as it stands in its file."""
+    _shown("by price row", ("rate_id", "records", "quantity", "charge", "unrated", "says"), found.rates)
+    _shown("by the month", ("rate_id", "file", "date", "rows", "quantity", "charge", "taxable", "says"), found.months)
+    for one in (*found.rates, *found.months):
+        if one["row"]:
+            cells = ", ".join(f"{name} {_cell(value)}" for name, value in one["row"].items() if name != "recorded_at")
+            print(f"  {one['file']}: {one['rate_id']}: {cells}")
+
+
+def _shown(title: str, columns: tuple[str, ...], rows: Sequence[dict]) -> None:
+    """A titled table of these columns; nothing without rows. Numbers stand to the right."""
+    if not rows:
+        return
+    numeric = tuple(i for i, c in enumerate(columns) if any(isinstance(r.get(c), int | Decimal) for r in rows))
+    print(f"\n{title}")
+    _table(
+        tuple(c.replace("_", " ") for c in columns), [tuple(_cell(r.get(c)) for c in columns) for r in rows], numeric
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    if isinstance(value, Decimal):
+        return _amount(value)
+    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
+
+
+def _amount(value: Decimal) -> str:
+    """Two decimals at least, and as many more as it has."""
+    plain = f"{value.normalize():f}"
+    return plain if -value.normalize().as_tuple().exponent >= 2 else f"{value:.2f}"
+
+
+def _first(hashes: Sequence[str]) -> str:
+    """The first hash, and how many there are."""
+    more = f" and {len(hashes) - 1} more" if len(hashes) > 1 else ""
+    return hashes[0][:12] + more
 
 
 def rates_checked(folder: Path | None, config: Path | None, *, as_json: bool) -> int:

@@ -20,16 +20,15 @@ SUMS = (
 )  # fmt: skip
 
 
-def daily(charges: pl.DataFrame) -> pl.DataFrame:
-    """`schemas.Charges` of one UTC day, all sources → `schemas.Daily`.
+def entries(charges: pl.LazyFrame, *more: str) -> pl.LazyFrame:
+    """`schemas.Charges` → one row per record and charge line: `KEYS`, `SUMS` (``events`` is 1) and the columns ``more``.
 
     Every charge counts on its own line. A carrier fee and AI voice detection are second lines of the same event that
     carry quantity and amount only, so that messages, segments, credits and provider cost still add up over all lines.
     """
-    rows = charges.lazy()
     counted = pl.lit(1, pl.Int64)
-    main = rows.select(
-        *KEYS,
+    main = charges.select(
+        *KEYS, *more,
         "quantity", "messages", "segments", "billed_seconds", "credits", "charge", "provider_cost",
         events=counted,
         # What is held, and a video session, has no price of its own at the provider that could still come.
@@ -40,18 +39,23 @@ def daily(charges: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
     fees = _second(
         # A carrier that takes nothing for a text makes no line.
-        rows.filter((pl.col("carrier_fee") != 0) | pl.col("carrier_fee").is_null()),
+        charges.filter((pl.col("carrier_fee") != 0) | pl.col("carrier_fee").is_null()),
         "carrier_fee", rate_id="fee_id", charge="carrier_fee",
     )  # fmt: skip
     detections = _second(
-        rows.filter(pl.col("detection_rate_id").is_not_null() | pl.col("detection_charge").is_null()).with_columns(
+        charges.filter(pl.col("detection_rate_id").is_not_null() | pl.col("detection_charge").is_null()).with_columns(
             quantity=counted, unit=pl.lit("call")
         ),
         "voice_detection", rate_id="detection_rate_id", charge="detection_charge",
     )  # fmt: skip
-    columns = [*KEYS, *SUMS]
+    columns = [*KEYS, *more, *SUMS]
+    return pl.concat([f.select(columns) for f in (main, fees, detections)], how="vertical")
+
+
+def daily(charges: pl.DataFrame) -> pl.DataFrame:
+    """`schemas.Charges` of one UTC day, all sources → `schemas.Daily`: the sums of `entries`."""
     rolled = (
-        pl.concat([f.select(columns) for f in (main, fees, detections)], how="vertical")
+        entries(charges.lazy())
         .group_by(KEYS)
         .agg(pl.col(SUMS).sum())
         .with_columns(pl.col("charge", "provider_cost").cast(MONEY))

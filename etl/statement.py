@@ -39,7 +39,7 @@ NAMED = {"owners": ("owner_kind", "owner_id", "name"), "campaigns": ("campaign_i
 _SHOWN = ("name", "company", "locale")
 """Of an account, beside its currency: what its page shows."""
 
-_LINE_KEYS = ("account_id", "line", "item", "direction", "type", "carrier", "registered", "unit", "currency")
+LINE_KEYS = ("account_id", "line", "item", "direction", "type", "carrier", "registered", "unit", "currency")
 _PLACES = ("caller_place", "callee_place")
 _ORDER = (
     "account_id", "_section", "_line", "_level", "direction", "type", "carrier", "registered", "item", "jurisdiction",
@@ -67,9 +67,9 @@ def lines(
     """
     terms = account_terms(accounts)
     known = terms.select("account_id", "currency")
-    bases = _bases(daily, monthly).join(known.select("account_id"), on="account_id", how="semi")
+    bases = basis(daily, monthly).join(known.select("account_id"), on="account_id", how="semi")
     by_line = (
-        bases.group_by(*_LINE_KEYS, "product")
+        bases.group_by(*LINE_KEYS, "product")
         .agg(pl.col("quantity", "events", "unrated").sum(), amount_exact=pl.col("amount_exact").sum().cast(MONEY))
         .with_columns(
             section=pl.when("product").then(pl.lit("product")).otherwise(pl.lit("usage")),
@@ -103,7 +103,7 @@ def _no_lines() -> pl.DataFrame:
     return DATASETS["statement"].empty().drop("position")
 
 
-def _bases(daily: pl.DataFrame, monthly: pl.DataFrame) -> pl.DataFrame:
+def basis(daily: pl.DataFrame, monthly: pl.DataFrame) -> pl.DataFrame:
     """What lines and taxes are computed of: amounts by statement line, date, places, and whether taxes may apply."""
     by_day = (
         # What is held has a quantity on the day and its charge in the month.
@@ -122,7 +122,7 @@ def _bases(daily: pl.DataFrame, monthly: pl.DataFrame) -> pl.DataFrame:
         events=pl.lit(0, pl.Int64),
         unrated=pl.col("unrated").is_not_null().cast(pl.Int64),
     )
-    keys = [*_LINE_KEYS, "date", *_PLACES, "product", "taxable"]
+    keys = [*LINE_KEYS, "date", *_PLACES, "product", "taxable"]
     sums = ["quantity", "events", "unrated", "charge"]
     return (
         pl.concat([f.select(*keys, *sums) for f in (by_day, by_month)])

@@ -23,7 +23,7 @@ FLOORS = (
     {"directory", "products"},
     {"sources", "rating", "credits", "taxes", "rollup", "reconcile", "audit", "export"},
     {"statement"},
-    {"operations"},
+    {"operations", "explain"},
     {"jobs"},
     {"nights", "doctor"},
     {"console"},

@@ -28,6 +28,14 @@ class Jobs(DayVerbs, MonthVerbs):
         done.append(self.roll_up(day))
         return Report(tuple(done), tuple(held(done)))
 
+    def audit(self, days: Iterable[date], *, deep: bool = False) -> list:
+        """A verdict on every invariant for these UTC days from go-live on, and their months: `etl.audit.examine`. Changes
+        nothing."""
+        from etl.audit import examine
+
+        due = [day for day in days if day >= self.settings.start]
+        return examine(self.lake, due, self.settings.sources, self.directory, read_again=self.read_again, deep=deep)
+
     def rate_day(self, day: date, sources: Iterable[str] | None = None) -> list[Done]:
         """rate what is in the lake again, then roll up. What was compared is compared again: whose a record is may have
         changed."""

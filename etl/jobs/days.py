@@ -66,6 +66,16 @@ class DayVerbs(Base):
             self._derive("normalise", Partition.of("ledger", date=day, source=source), from_raw(ledger)),
         ]
 
+    def read_again(self, day: date, source: str):
+        """The day's events (`schemas.Events`) as its kept pages say today, merged with those stored. Writes nothing."""
+        from etl.lake import Partition
+        from etl.schemas import DATASETS
+        from etl.sources.normalise import normalise
+
+        raw, events = (self._need(Partition.of(d, date=day, source=source), "run") for d in ("raw", "events"))
+        stored = self.lake.read(events, DATASETS["events"].columns)
+        return normalise(self.sources[source].read(self._pages(raw), day).events, stored).events
+
     def rate(self, day: date, source: str) -> Done:
         """Accepted events → charges, by the directory and the rate card."""
         import polars as pl

@@ -11,6 +11,7 @@ from etl.jobs.base import STALE_TRIES, Base, Done
 from etl.periods import Month
 
 if TYPE_CHECKING:
+    from etl.explain import Explanation, Key
     from etl.lake import Partition, Version
     from etl.operations import Operations
 
@@ -386,6 +387,14 @@ class MonthVerbs(Base):
             self.lake, self.directory, self.settings, month, now=self.clock(), lags=lags,
             behind=self._stale_days(rolled), ends=self.loose_ends(month), open_before=self._open_before(month),
         )  # fmt: skip
+
+    def explain(self, account_id: str, month: Month, key: Key, records: int = 5) -> Explanation:
+        """Where one line of an account's statement comes from. Reads the lake and changes nothing."""
+        from etl.explain import gather
+
+        return gather(
+            self.lake, self.directory, self.card, self.taxes, self.settings, account_id, month, key, records=records
+        )
 
     def loose_ends(self, month: Month) -> list[str]:
         """What the month holds that no account pays for, as sentences: records in quarantine and usage of no account."""

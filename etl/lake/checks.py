@@ -83,6 +83,20 @@ def audit(store: Store, dataset: str | None = None, *, deep: bool = True) -> lis
     return findings
 
 
+def inspect(store: Store, partition: Partition, *, deep: bool = True) -> tuple[list[Version], list[Finding]]:
+    """One partition's readable versions, oldest first, and what `audit` would find about its log, history and view."""
+    findings: list[Finding] = []
+    seqs = entries(store.list(f"_log/{partition.path}/")).get(partition, [])
+    stored = set(store.list(f"_hist/{partition.path}/"))
+    versions = _log(store, partition, seqs, findings)
+    for sha in dict.fromkeys(file.sha256 for version in versions for file in version.files):
+        key = hist_key(partition, sha)
+        _content(store, key, sha, key in stored, deep, findings)
+    if versions and versions[-1].seq == seqs[-1]:
+        _view(store, versions[-1], deep, findings)
+    return versions, findings
+
+
 def _log(store: Store, partition: Partition, seqs: list[int], findings: list[Finding]) -> list[Version]:
     versions: list[Version] = []
     before: bytes | None = None

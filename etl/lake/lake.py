@@ -264,6 +264,10 @@ class Lake:
         """Check logs, history and view against one another; see `etl.lake.checks`. Empty when all is well."""
         return checks.audit(self.store, dataset, deep=deep)
 
+    def inspect(self, p: Partition, *, deep: bool = True) -> tuple[list[Version], list[Finding]]:
+        """`audit` of one partition, with its readable versions, oldest first."""
+        return checks.inspect(self.store, p, deep=deep)
+
     # ---------------------------------------------------------------- inside
 
     def _admit(self) -> None:

@@ -1,0 +1,6 @@
+"""The invariants, checked on what was written: each has a name, a verdict and a remedy (docs/audit.md)."""
+
+from etl.audit.invariants import BROKEN, INVARIANTS, NOT_CHECKED, OK, AuditFailed, Result
+from etl.audit.run import audit, examine
+
+__all__ = ["BROKEN", "INVARIANTS", "NOT_CHECKED", "OK", "AuditFailed", "Result", "audit", "examine"]

@@ -1,0 +1,174 @@
+"""The invariants of one UTC day. Pure: frames in, what is broken out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date
+
+import polars as pl
+
+from etl.audit.invariants import Result, broken
+from etl.schemas import DATASETS, SECOND_LINES, UNASSIGNED
+from etl.segments import segment_columns
+
+KEY = ("kind", "record_id")
+AMOUNTS = {"charge": "rate_id", "carrier_fee": "fee_id", "detection_charge": "detection_rate_id"}
+"""Amount of a charge → the column that names its price."""
+NEVER_FREE = ("call", "text", "video", "campaign_call")
+"""Lines on which a quantity needs a price, be it a price of 0."""
+NUMBERLESS = ("video", "recording")
+"""Whose these are is told by a name or a call, not by a number."""
+LISTED_DAILY = "number"
+"""A number is listed again every day it is owned."""
+
+
+def conserved(events: pl.DataFrame, charges: pl.DataFrame, where: str) -> Iterator[Result]:
+    """Every record has one outcome, every outcome but acceptance a reason, every accepted one a charge."""
+    unexplained = events.filter((pl.col("outcome") != "accepted") & pl.col("reason").is_null()).height
+    if unexplained:
+        finding = f"has {unexplained} record(s) that are not billed and say no reason"
+        yield broken("nothing lost", where, finding, "load the day again with python -m etl run")
+    due = events.filter(pl.col("outcome") == "accepted").select(KEY)
+    uncharged = due.join(charges, on=KEY, how="anti").height
+    unfounded = charges.join(due, on=KEY, how="anti").height
+    if uncharged or unfounded:
+        yield broken(
+            "nothing lost", where,
+            f"has {uncharged} accepted record(s) without a charge and {unfounded} charge(s) without a record",
+            "run python -m etl rate for the day",
+        )  # fmt: skip
+
+
+def adds_up(charges: pl.DataFrame, daily: pl.DataFrame, where: str) -> Iterator[Result]:
+    """The roll-up holds exactly what the charges hold, in messages, segments, credits, records and money."""
+    counted = daily.filter(~pl.col("line").is_in(SECOND_LINES))
+    said = {c: (daily[c].sum(), charges[c].sum()) for c in ("messages", "segments", "credits", "billed_seconds")}
+    said["records"] = (counted["events"].sum(), charges.height)
+    said["money"] = (daily["charge"].sum(), sum(charges[c].sum() for c in AMOUNTS))
+    for what, (rolled, charged) in said.items():
+        if rolled != charged:
+            finding = f"has {rolled} {what} rolled up, {charged} charged"
+            yield broken("lines add up", where, finding, "roll the day up again with python -m etl rate")
+
+
+def once(records: pl.DataFrame, where: str) -> Iterator[Result]:
+    """Each (kind, record_id) has one row: no second outcome in its partition."""
+    twice = records.filter(records.select(KEY).is_duplicated())
+    if twice.height:
+        finding = f"has {twice.height} rows that share a record, first {twice['record_id'].min()}"
+        yield broken("one outcome each", where, finding, "load the day again with python -m etl run")
+
+
+def once_over_all(charges: pl.DataFrame, where: str) -> Iterator[Result]:
+    """No record is charged in two sources or on two days. ``charges``: date, source, kind, record_id."""
+    records = charges.filter(pl.col("kind") != LISTED_DAILY)
+    twice = records.filter(records.select(KEY).is_duplicated()).sort("record_id", "date", "source")
+    if twice.height:
+        first = twice.filter(pl.col("record_id") == twice["record_id"][0])
+        places = ", ".join(f"{day} {source}" for day, source in first.select("date", "source").iter_rows())
+        yield broken(
+            "one outcome each", where, f"charge {first['record_id'][0]} more than once ({places}), {twice.height} in all",
+            "keep such records in one source; one that moved to another day is billed on both: give one back in adjustments.csv",
+        )  # fmt: skip
+
+
+def pages_whole(raw: pl.DataFrame, where: str) -> Iterator[Result]:
+    """The pages of each resource and provider account are numbered from 0 without a hole."""
+    torn = (
+        raw.group_by("resource", "provider_account")
+        .agg(pages=pl.len(), last=pl.col("page").max(), first=pl.col("page").min(), numbers=pl.col("page").n_unique())
+        .filter(
+            (pl.col("first") != 0) | (pl.col("last") + 1 != pl.col("pages")) | (pl.col("numbers") != pl.col("pages"))
+        )
+        .sort("resource", "provider_account")
+    )
+    for resource, sid, pages, last in torn.select("resource", "provider_account", "pages", "last").iter_rows():
+        finding = f"has {pages} page(s) of {resource} {sid}, the last of which is number {last} from 0"
+        yield broken("complete", where, finding, "fetch the day again with python -m etl run")
+
+
+def priced(charges: pl.DataFrame, where: str) -> Iterator[Result]:
+    """An amount that is missing says why; one that is not zero, and any for usage that is never free, names its price."""
+    silent = charges.filter(pl.any_horizontal(pl.col(c).is_null() for c in AMOUNTS), pl.col("unrated").is_null()).height
+    groundless = charges.filter(
+        pl.any_horizontal((pl.col(c) != 0) & pl.col(price).is_null() for c, price in AMOUNTS.items())
+        | (pl.col("line").is_in(NEVER_FREE) & (pl.col("quantity") > 0) & pl.col("rate_id").is_null()),
+        pl.col("unrated").is_null(),
+    ).height
+    if silent or groundless:
+        finding = f"has {silent} charge(s) without an amount or a reason, and {groundless} that no price stands behind"
+        yield broken("no price is never zero", where, finding, "run python -m etl rate for the day")
+
+
+def recounted(events: pl.DataFrame, where: str) -> Iterator[Result]:
+    """A billed text has a segment or more, as reported, else as counted; the count is that of the body where there is
+    one; nothing lasts less than no time."""
+    accepted = events.filter(pl.col("outcome") == "accepted")
+    texts = accepted.filter(pl.col("kind") == "message", pl.col("type") == "sms")
+    failed = (pl.col("status") == "failed").fill_null(False)
+    billed = pl.coalesce("segments_reported", "segments_computed")
+    short = texts.filter(~failed, ~(pl.col("segments") >= 1).fill_null(False)).height
+    unlike = texts.filter(billed.is_not_null(), pl.col("segments").ne_missing(billed)).height
+    # An empty body is a redacted one: what was counted before stays.
+    bodies = texts.filter(pl.col("body") != "", pl.col("segments_computed").is_not_null())
+    counted = segment_columns("body").struct.field("segments").cast(pl.Int64)
+    miscounted = bodies.filter(counted != pl.col("segments_computed")).height if bodies.height else 0
+    negative = accepted.filter(pl.col("answered_seconds") < 0).height
+    if short or unlike or miscounted or negative:
+        yield broken(
+            "segments recounted", where,
+            f"has {short} text(s) without a segment, {unlike} billed otherwise than counted, {miscounted} that count "
+            f"otherwise again, and {negative} call(s) shorter than nothing",
+            "load the day again with python -m etl run",
+        )  # fmt: skip
+
+
+def in_its_day(records: pl.DataFrame, day: date, where: str) -> Iterator[Result]:
+    """What is accepted on a UTC day happened on it."""
+    accepted = records.filter(pl.col("outcome") == "accepted")
+    strays = accepted.filter((pl.col("occurred_at").dt.date() != day).fill_null(True)).height
+    if strays:
+        yield broken(
+            "in its day", where, f"has {strays} record(s) of another day", "load the day again with python -m etl run"
+        )
+
+
+def typed(schema: Mapping[str, pl.DataType], dataset: str, where: str) -> Iterator[Result]:
+    """Every column has the type of its contract: an amount is Decimal(18, 9), and nothing is a floating-point number."""
+    due = DATASETS[dataset].types
+    wrong = [n for n, t in schema.items() if t.is_float() or t != due.get(n, t)]
+    lacking = [n for n in due if n not in schema]
+    if lacking:
+        yield broken("rounded once", where, f"lacks {', '.join(lacking)}", "write it again with python -m etl run")
+    if wrong:
+        finding = f"has {', '.join(wrong)} of type {', '.join(str(schema[n]) for n in wrong)}"
+        yield broken("rounded once", where, finding, "find what wrote it: no figure of it may be billed")
+
+
+def known(accounts: Collection[str], customers: Collection[str], where: str) -> Iterator[Result]:
+    """Every account named is one of the directory, or 'unassigned'."""
+    strangers = sorted(set(accounts) - {*customers, UNASSIGNED})
+    if strangers:
+        finding = f"names {', '.join(strangers)}, which accounts.csv does not"
+        yield broken("nobody else's", where, finding, "complete accounts.csv, or run python -m etl rate for these days")
+
+
+def belongs(
+    charges: pl.DataFrame, events: pl.DataFrame, numbers: pl.DataFrame, provider_accounts: pl.DataFrame, where: str
+) -> Iterator[Result]:
+    """Who is billed owns our number, on some day, or the provider's account of the record. ``numbers``: number_e164,
+    account_id; ``provider_accounts``: provider_account, account_id."""
+    ours = pl.when(pl.col("direction") == "outbound").then("from_number").otherwise("to_number")
+    billed = charges.filter(pl.col("account_id") != UNASSIGNED, ~pl.col("kind").is_in(NUMBERLESS)).select(
+        *KEY, "account_id"
+    )
+    named = billed.join(events.select(*KEY, "provider_account", number_e164=ours), on=KEY)
+    foreign = named.join(provider_accounts, on=["provider_account", "account_id"], how="anti").join(
+        numbers, on=["number_e164", "account_id"], how="anti"
+    )
+    for account in foreign["account_id"].unique().sort():
+        count = foreign.filter(pl.col("account_id") == account).height
+        yield broken(
+            "nobody else's", f"{where}/account={account}", f"is billed for {count} record(s) of somebody else's",
+            "run python -m etl rate for the day, and check numbers.csv",
+        )  # fmt: skip
