@@ -1,4 +1,4 @@
-"""The command line of ``reports``: render, pdf, publish, mail, operator.
+"""The command line of ``reports``: render, pdf, publish, mail, operator, verify.
 
 Exit codes: 0 done · 1 failed · 2 wrong use or configuration · 3 done, but something is held back (not final, refused).
 """
@@ -20,6 +20,8 @@ After a month is closed:  python -m reports publish --month 2026-10, then python
 See a mail before anyone gets one:  python -m reports mail --month 2026-10 --eml out/mail
 
 What does the month still need?  python -m reports operator --month 2026-10
+
+Do the printed figures follow from the files?  python -m reports verify out/ACCOUNT/2026-10
 
 Figures come from the lake as they are; nothing is computed again. Months are UTC. Everything may be repeated: what is
 there already is left alone, and a recipient is mailed once. Exit codes: 0 done, 1 failed, 2 wrong use or configuration,
@@ -133,3 +135,25 @@ def operator(
     It lies below _operator/ and is linked from no customer's page. Exit code 3 while something needs doing.
     """
     _command("operator", month, None, config, json, lambda reports, m: reports.operator(m, out))
+
+
+@app.command()
+def verify(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="A published month, revision or account, or a folder of them, copied from the store"
+        ),
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print each check as a JSON line")] = False,
+) -> None:
+    """Recompute a page's figures from the files beside it, without the lake: a second opinion for anybody.
+
+    Each file is compared with its hash and its columns, the CSV files with each other, and every figure of the page with
+    the CSV rows it is made from; what cannot be recomputed from them is listed with the reason. Nothing is written.
+
+    Exit codes: 0 all is found again, 2 wrong use, 3 something differs; the lines say what and where.
+    """
+    from reports import console
+
+    raise typer.Exit(console.verify(folder, json))

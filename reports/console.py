@@ -40,6 +40,31 @@ def run(
         return _stop(FAILED, error, as_json)
 
 
+def verify(folder: Path, as_json: bool) -> int:
+    """Verify every published folder at or below one; a line for each check, then one that sums up; the exit code."""
+    from reports.verify.folders import verify as verified
+
+    folders = compared = differ = 0
+    for book in verified(folder) if folder.is_dir() else ():
+        folders, compared, differ = folders + 1, compared + book.compared, differ + book.differences
+        for check in book.checks.values():
+            said = (
+                [json.dumps({"folder": book.folder} | check.as_dict(), ensure_ascii=False)]
+                if as_json
+                else check.lines()
+            )
+            for line in said:
+                print(line if as_json else f"{book.folder}: {line}", flush=True)
+    if not folders:
+        return _stop(WRONG_USE, ValueError(f"{folder}: no published statement is in it"), as_json)
+    if as_json:
+        print(json.dumps({"folders": folders, "compared": compared, "differences": differ}))
+    else:
+        outcome = f"{differ:,} differ" if differ else "all are found again"
+        print(f"{folders:,} folders, {compared:,} values compared: {outcome}")
+    return HELD if differ else DONE
+
+
 def _jobs(config: Path | None):
     from etl.jobs import Jobs
 

@@ -203,6 +203,14 @@ def identity(page: Page) -> str:
 
 
 def charges_lead(page: Page, f: Formats) -> str:
+    texts = [row for row in page.charges if row.key.line == "text"]
+    in_credits = (
+        page.credits is not None and texts and not any(part.exact for row in texts for part in row.parts or [row])
+    )
+    return _largest_charges(page, f) + (" Texts were paid in credits." if in_credits else "")
+
+
+def _largest_charges(page: Page, f: Formats) -> str:
     rows = [r for r in page.charges if r.amount]
     total = page.charged.now
     if not rows:

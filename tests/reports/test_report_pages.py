@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 from html import unescape
 from html.parser import HTMLParser
@@ -12,7 +13,7 @@ import pytest
 import statements_made as made
 
 from etl.periods import Month
-from reports import charts, files, formats, pages
+from reports import charts, files, formats, pages, words
 from reports.formats import Formats
 from reports.links import Links, account_folder
 from reports.model import build
@@ -363,3 +364,17 @@ def test_templates_are_found_from_another_folder(tmp_path, monkeypatch):
     pages.environment.cache_clear()
     assert pages.environment().get_template("page.html.j2")
     assert formats.month_year(Month(2026, 1)) == "January\u00a02026"
+
+
+def test_an_account_that_pays_texts_in_credits_reads_so(pages_by_name):
+    rich = pages_by_name["rich"]
+    free = tuple(
+        replace(row, exact=Decimal(0), parts=tuple(replace(part, exact=Decimal(0)) for part in row.parts))
+        if row.key.line == "text"
+        else row
+        for row in rich.charges
+    )
+    f = Formats(rich.locale, rich.currency)
+    assert words.charges_lead(replace(rich, charges=free), f).endswith(" Texts were paid in credits.")
+    assert "credits" not in words.charges_lead(rich, f)
+    assert "credits" not in words.charges_lead(replace(rich, charges=free, credits=None), f)
