@@ -317,7 +317,11 @@ def costs(charges: pl.LazyFrame) -> pl.DataFrame:
     """`schemas.Charges` → account_id, provider_currency, cost: what the provider says its records cost."""
     return (
         charges.select("account_id", "provider_currency", "provider_cost")
-        .filter(pl.col("provider_cost").is_not_null())
+        # What costs nothing, such as a call nobody answered, is in no currency.
+        .filter(
+            pl.col("provider_cost").is_not_null(),
+            (pl.col("provider_cost") != 0) | pl.col("provider_currency").is_not_null(),
+        )
         .group_by("account_id", "provider_currency")
         .agg(cost=pl.col("provider_cost").sum().cast(MONEY))
         .collect()
