@@ -67,7 +67,12 @@ class People(Printed):
             if row.name in known:
                 self._owner(row, wholes.get(known[row.name], NOBODY))
             else:
-                self.row("people", row, *[None] * (len(row.cells) - 1), lines.get(row.name, rest))
+                self.row(
+                    "people",
+                    row,
+                    *[None] * (len(row.cells) - 1),
+                    lines.get(row.name, rest if row.name == "Rounding" else ZERO),
+                )
         for row in table.foot:
             self.row("people", row, None, *_added(wholes.values())[:4], self.charged)
 

@@ -67,6 +67,10 @@ def check(folder: Path, tables: dict[str, Rows], said: dict[str, Any], book: Boo
         page.rest()
 
 
+NOT_FINAL = ("Estimated", "Provisional")
+"""What a menu says of a month instead of a total."""
+
+
 class _Page(Charges, People):
     """Every section."""
 
@@ -76,9 +80,11 @@ class _Page(Charges, People):
         texts = self.reader.said("menu", "span")
         for n, name in enumerate(texts):
             if plain(name.text) in totals:
-                amount = next((cell for cell in texts[n + 1 : n + 3] if re.search(r"\d", cell.text)), None)
-                self.cell("menu", plain(name.text), amount, totals[plain(name.text)])
+                beside = texts[n + 1 : n + 3]
                 name.checked = True
+                if not any(cell.text in NOT_FINAL for cell in beside[:1]):
+                    amount = next((cell for cell in beside if re.search(r"\d", cell.text)), None)
+                    self.cell("menu", plain(name.text), amount, totals[plain(name.text)])
 
     def opening(self) -> None:
         figures = self.reader.said("opening", "value") + self.reader.said("opening", "value long")

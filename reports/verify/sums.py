@@ -55,9 +55,7 @@ def _charges(folder: Path, tables: dict[str, Rows], said: dict[str, Any], book: 
     """charges.csv adds up"""
     charges, what = tables["charges.csv"], "charges.csv adds up"
     book.same(what, "amounts and the total in statement.json", Decimal(said["total"]), total(charges, "amount"))
-    for row in charges:
-        where = f"charges.csv position {row['position']}"
-        book.same("amounts are rounded once", where, row["amount"], rounded(row["amount_exact"], row["currency"]))
+    _rounded_once("charges.csv", charges, book)
     mine = [row for row in charges if row["section"] == "usage"]
     monthly = [row for row in tables["monthly_charges.csv"] if row["line"] not in PRODUCTS]
     behind = total(tables["usage_daily.csv"], "charge") + total(monthly, "charge")
@@ -67,6 +65,21 @@ def _charges(folder: Path, tables: dict[str, Rows], said: dict[str, Any], book: 
     for line in sorted({*daily, *held, *stated}):
         source = total(daily.get(line, ()), "charge") + total(held.get(line, ()), "charge")
         book.same("each line is its days and its month", line, total(stated.get(line, ()), "amount_exact"), source)
+
+
+def _rounded_once(name: str, rows: Rows, book: Book) -> None:
+    what = "amounts are rounded once"
+    taxes = sum(row["line"] == "tax" for row in rows)
+    for row in rows:
+        if row["line"] != "tax":
+            where = f"{name} position {row['position']}"
+            book.same(what, where, row["amount"], rounded(row["amount_exact"], row["currency"]))
+    if taxes:
+        book.leave_out(
+            "taxes are rounded once",
+            "a tax may be rounded on each line it taxes, and no file has it line by line",
+            taxes,
+        )
 
 
 def _days(folder: Path, tables: dict[str, Rows], said: dict[str, Any], book: Book) -> None:
@@ -120,9 +133,7 @@ def _products(folder: Path, tables: dict[str, Rows], said: dict[str, Any], book:
     rows = tables.get("products.csv", [])
     stated = Decimal(said.get("product_total", 0))
     book.same("products.csv adds up", "amounts and statement.json", stated, total(rows, "amount"))
-    for row in rows:
-        where = f"products.csv position {row['position']}"
-        book.same("amounts are rounded once", where, row["amount"], rounded(row["amount_exact"], row["currency"]))
+    _rounded_once("products.csv", rows, book)
 
 
 def _credits(folder: Path, tables: dict[str, Rows], said: dict[str, Any], book: Book) -> None:
