@@ -311,7 +311,7 @@ def _days_of(jobs: Jobs, window: tuple[date, date] | None) -> tuple[dict, list[d
 
 def _missing(jobs: Jobs, heads: dict, chosen: list[date]) -> list[date]:
     """Days from go-live on that are not rolled up, or not from every source."""
-    from etl.statement import missing_days
+    from etl.closing import missing_days
 
     settings = jobs.settings
     named = [

@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from etl.closing import closings, pinned
 from etl.directory import Directory, account_terms
 from etl.lake import Lake, Partition, Version
 from etl.money import MONEY, minor_digits, round_half_up
@@ -26,7 +27,7 @@ from etl.rating.monthly import OWN_PRICE
 from etl.rollup import entries
 from etl.schemas import DATASETS, TIMED_LINES
 from etl.settings import ConfigurationError, Settings
-from etl.statement import LINE_KEYS, basis, closings
+from etl.statement import LINE_KEYS, basis
 from etl.taxes import TaxRules, detail
 
 EXACT = Decimal(1).scaleb(-9)
@@ -185,8 +186,8 @@ class Ground:
         """ConfigurationError, naming the months there are, when the lake holds no statement of it."""
         manifest = closings(lake, month).get(account_id)
         if manifest:
-            stated, *days = (_pinned(lake, r) for r in (manifest["statement"], *manifest["daily"]))
-            charged = _pinned(lake, manifest["monthly"]) if "monthly" in manifest else None
+            stated, *days = (pinned(lake, r) for r in (manifest["statement"], *manifest["daily"]))
+            charged = pinned(lake, manifest["monthly"]) if "monthly" in manifest else None
             return cls(lake, month, manifest, stated, tuple(days), charged)
         stated = lake.head(Partition.of("statement", month=str(month)))
         if stated is None:
@@ -215,13 +216,6 @@ class Ground:
         """The month's holdings or credits that ``monthly`` was computed from."""
         sha = self.monthly.inputs.get(dataset) if self.monthly else None
         return _named(self.lake, Partition.of(dataset, month=str(self.month)).path, sha) if sha else None
-
-
-def _pinned(lake: Lake, reference: Mapping) -> Version:
-    version = lake.version(Partition.parse(reference["partition"]), reference["seq"])
-    if version.sha256 != reference["sha256"]:
-        raise LookupError(f"{reference['partition']} version {reference['seq']} is not what the closed month pinned")
-    return version
 
 
 def _named(lake: Lake, path: str, sha: str) -> Version:

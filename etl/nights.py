@@ -112,7 +112,7 @@ def check(jobs: Jobs, windows: list[str]) -> None:
 def due_months(jobs: Jobs, upto: Month) -> list[str]:
     """Months that want attention, oldest first: the run's own, every earlier one that some account has not closed, and the
     closed ones young enough to be mailed, so that a refused address is tried again the next night."""
-    from etl.statement import closings
+    from etl.closing import closings
 
     young = timedelta(days=jobs.settings.mail.max_age_days if jobs.settings.mail else 0)
     today = jobs.clock().astimezone(UTC).date()

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
-from etl import statement
+from etl import closing
 from etl.directory import Account, Directory, account_terms
 from etl.lake import Lake, Partition, Version
 from etl.money import MONEY
@@ -504,7 +504,7 @@ def gather(
     reconciled = _scan(lake, "reconciled", heads["reconciled"]).collect()
     stated, newest, manifests = _stated(lake, month)
     known = [replace(a, currency=manifests.get(a.account_id, {}).get("currency", a.currency)) for a in known]
-    lacking = statement.missing(lake, heads["daily"], month, settings.sources, settings.start)
+    lacking = closing.missing(lake, heads["daily"], month, settings.sources, settings.start)
     loaded = loads(
         month.days,
         settings.sources,
@@ -590,7 +590,7 @@ def _stated(lake: Lake, month: Month) -> tuple[pl.DataFrame, pl.DataFrame, dict[
     """(lines as they stand on statements, the newest lines, close manifests): an account that closed keeps the lines it
     was closed with. Each pinned partition is read once."""
     newest = _of_month(lake, "statement", month)
-    manifests = statement.closings(lake, month)
+    manifests = closing.closings(lake, month)
     pinned: dict[tuple[str, int], list[str]] = {}
     for account_id, manifest in manifests.items():
         reference = manifest["statement"]
@@ -615,12 +615,12 @@ def _holds(
     open_before: Mapping[str, tuple[str, ...]],
 ) -> dict[str, tuple[str, ...]]:
     """What holds each account that has not closed, as closing would say it; days whose night has not begun left out."""
-    gaps = [statement.lacks(day, absent) for day, absent in lacking.items() if day < due]
+    gaps = [closing.lacks(day, absent) for day, absent in lacking.items() if day < due]
     gaps += [sentence for sentence in behind if not any(sentence[:10] == gap[:10] for gap in gaps)]
     earliest = month.end + timedelta(days=settings.close_after_days)
     today = now.astimezone(UTC).date()
     return {
-        a.account_id: statement.holds(a.account_id, month, newest, gaps, earliest, today)
+        a.account_id: closing.holds(a.account_id, month, newest, gaps, earliest, today)
         + open_before.get(a.account_id, ())
         for a in known
         if a.account_id not in manifests

@@ -158,7 +158,9 @@ class ReportSettings(Section):
     )
     link_days: int = Field(7, ge=1, le=7, description="life of a presigned link; S3 allows no more than 7 days")
     contact: str | None = Field(None, description="who answers questions, printed on the page")
-    issuer: str = Field("Tollbook", min_length=1, description="who provides the service and bills it, as FOCUS files name it")
+    issuer: str = Field(
+        "Tollbook", min_length=1, description="who provides the service and bills it, as FOCUS files name it"
+    )
 
     @model_validator(mode="after")
     def _base_url_given(self) -> ReportSettings:

@@ -1,22 +1,18 @@
-"""daily → statement: the lines of one UTC month, their closing, and the statement a page is drawn from.
-
-A month closes account by account. Closing creates ``close/month=…/account=…/rev-0001`` once and for all: the partitions
-the statement was computed from, by sequence number and hash. From then on the statement is read from those, whatever
-arrives later.
-"""
+"""daily → statement: the lines of one UTC month, and the statement a page is drawn from: of a closed month what its
+manifest pins (`etl.closing`), else what is newest."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 
 import polars as pl
 
+from etl.closing import as_closed, as_pinned, closings, missing_days, named, pinned, uncompared_days
 from etl.directory import Account, Directory, account_terms
-from etl.lake import Conflict, Lake, Partition, Version
+from etl.lake import Lake, Partition, Version
 from etl.money import MONEY, rounded
 from etl.periods import Month
 from etl.reconcile import COST_DIFFERS
@@ -32,12 +28,6 @@ RECONCILED = {"date": pl.Date} | {
     )
 }  # fmt: skip
 """What a statement tells of `schemas.Reconciled`: what the provider charges us is not for a customer's page."""
-
-NAMED = {"owners": ("owner_kind", "owner_id", "name"), "campaigns": ("campaign_id", "name")}
-"""Names a statement shows, and by what they are found."""
-
-_SHOWN = ("name", "company", "locale")
-"""Of an account, beside its currency: what its page shows."""
 
 LINE_KEYS = ("account_id", "line", "item", "direction", "type", "carrier", "registered", "unit", "currency")
 _PLACES = ("caller_place", "callee_place")
@@ -157,181 +147,6 @@ def _totals_of(rows: pl.DataFrame, accounts: pl.DataFrame, section: str) -> pl.D
         section=pl.lit(section),
         line=pl.lit(section),
     )
-
-
-# ------------------------------------------------------------------------------------------------ closing
-
-
-@dataclass(frozen=True)
-class Closing:
-    """What became of closing one account's month: final with its revision, or held with every reason."""
-
-    account_id: str
-    month: Month
-    revision: int
-    held: tuple[str, ...] = ()
-    later: str = ""
-    """What arrived after closing, as a sentence: it is in the lake and on no statement yet."""
-
-    @property
-    def closed(self) -> bool:
-        return not self.held
-
-
-def missing_days(
-    lake: Lake, days: Mapping[Partition, Version], month: Month, sources: Iterable[str], start: date = date.min
-) -> list[str]:
-    """What the month lacks from go-live (``start``) on, as sentences: days without a roll-up, and sources a day's roll-up
-    did not contain."""
-    return [lacks(day, absent) for day, absent in missing(lake, days, month, sources, start).items()]
-
-
-def missing(
-    lake: Lake, days: Mapping[Partition, Version], month: Month, sources: Iterable[str], start: date = date.min
-) -> dict[date, list[str]]:
-    """Each day that `missing_days` names, with the sources it lacks."""
-    by_date = {p["date"]: v for p, v in days.items()}
-    lacking = {}
-    for day in (d for d in month.days if d >= start):
-        version = by_date.get(day.isoformat())
-        absent = [s for s in sorted(sources) if version is None or not _contains(lake, version, day, s)]
-        if absent:
-            lacking[day] = absent
-    return lacking
-
-
-def lacks(day: date, absent: Iterable[str]) -> str:
-    """The sentence for a day that is missing."""
-    return f"{day} of {', '.join(absent)}: load it with python -m etl run --date {day}"
-
-
-def uncompared_days(days: Iterable[Version], reconciled: Iterable[Version]) -> tuple[date, ...]:
-    """The days of these roll-ups of which some source was not compared with the provider's own totals."""
-    compared = {(v.partition["date"], v.partition["source"]) for v in reconciled}
-    return tuple(
-        date.fromisoformat(day)
-        for day, inputs in sorted((v.partition["date"], v.inputs) for v in days)
-        if any((day, name.removeprefix("charges/")) not in compared for name in inputs)
-    )
-
-
-def _contains(lake: Lake, rolled: Version, day: date, source: str) -> bool:
-    """Whether a day's roll-up names the source, or the source is rated and has nothing to add: rolled up again, the
-    same content is no new version, so the old one cannot name it."""
-    if f"charges/{source}" in rolled.inputs:
-        return True
-    charges = lake.head(Partition.of("charges", date=day, source=source))
-    return charges is not None and charges.rows == 0
-
-
-def holds(
-    account_id: str, month: Month, statement: pl.DataFrame, lacking: list[str], earliest: date, today: date
-) -> tuple[str, ...]:
-    """Why the month may not close for the account; empty when it may. Fails closed: what is not known holds it."""
-    reasons = [f"day missing: {sentence}" for sentence in lacking]
-    if today < earliest:
-        reasons.append(f"too early: {month} may close from {earliest}")
-    mine = statement.filter(pl.col("account_id") == account_id)
-    unrated = mine.filter(pl.col("section").is_in(["usage", "product"]))["unrated"].sum()
-    if unrated:
-        reasons.append(
-            f"{unrated} charge(s) without a price: add the price to the rate card, then python -m etl rate --month {month}"
-        )
-    if mine.height == 0:
-        reasons.append("no statement: run python -m etl run for the month first")
-    else:
-        reasons += [f"{sentence}: this is a defect, do not send it" for sentence in cross_foot(mine)]
-    return tuple(reasons)
-
-
-def cross_foot(lines: pl.DataFrame) -> list[str]:
-    """What does not add up in one account's `schemas.Statement` rows, as sentences: usage + tax + rounding is the total,
-    the products are the product total."""
-    wrong = []
-    for total, parts in (("total", ("usage", "tax", "rounding")), ("product_total", ("product",))):
-        said = lines.filter(pl.col("section") == total)["amount"].sum()
-        added = lines.filter(pl.col("section").is_in(parts))["amount"].sum()
-        if said != added:
-            wrong.append(f"the {total} says {said}, its lines add up to {added}")
-    return wrong
-
-
-def later(lake: Lake, manifest: dict, stated: pl.DataFrame) -> str:
-    """How the newest lines differ from those the month was closed with; empty while they do not."""
-    mine = pl.col("account_id") == manifest["account_id"]
-    reference = manifest["statement"]
-    version = lake.version(Partition.parse(reference["partition"]), reference["seq"])
-    pinned = lake.read(version, stated.columns).filter(mine)
-    now = stated.filter(mine)
-    if now.equals(pinned):
-        return ""
-    changes = []
-    for section, name in (("total", "a total"), ("product_total", "products")):
-        was, is_ = (f.filter(pl.col("section") == section)["amount"].sum() for f in (pinned, now))
-        if was != is_:
-            changes.append(f"{name} of {was.normalize():f}, which is now {is_.normalize():f}")
-    what = " and ".join(changes) or "the same totals, and other lines than now"
-    return f"{manifest['month']} was closed with {what}. The statement stays as it is"
-
-
-def close_key(month: Month, account_id: str, revision: int) -> str:
-    return f"close/month={month}/account={account_id}/rev-{revision:04d}"
-
-
-def closings(lake: Lake, month: Month) -> dict[str, dict]:
-    """account_id → the newest close manifest of the month."""
-    keys = lake.list_pins(f"close/month={month}/")
-    newest = {key.split("/")[2].removeprefix("account="): key for key in sorted(keys)}
-    return {account: lake.get_pin(key) for account, key in newest.items()}
-
-
-def close(
-    lake: Lake,
-    account: Account,
-    month: Month,
-    statement: Version,
-    days: Mapping[Partition, Version],
-    by_month: Iterable[Version],
-    *,
-    total: Decimal,
-    closed_at: str,
-    reconciled: Iterable[Version] = (),
-    provider_accounts: Iterable[str] = (),
-    names: Mapping[str, pl.DataFrame] | None = None,
-) -> Closing:
-    """Freeze the account's month as revision 1. A second attempt, or a rival, finds the first one's manifest and is
-    content with it: a closed month is immutable. ``provider_accounts``: those whose totals are this account's. ``names``:
-    `named` of the account."""
-    document = {
-        "account_id": account.account_id,
-        "month": str(month),
-        "revision": 1,
-        "closed_at": closed_at,
-        "run_id": lake.run_id,
-        "currency": account.currency,
-        "account": {name: getattr(account, name) for name in _SHOWN},
-        "total": str(total),
-        "statement": _reference(statement),
-        "daily": [_reference(v) for _, v in sorted(days.items(), key=lambda item: item[0].path)],
-        **{v.partition.dataset: _reference(v) for v in by_month},
-        "reconciled": [_reference(v) for v in sorted(reconciled, key=lambda v: v.partition.path)],
-        "provider_accounts": list(provider_accounts),
-        **{name: frame.rows() for name, frame in (names or {}).items()},
-    }
-    with contextlib.suppress(Conflict):
-        lake.pin(close_key(month, account.account_id, 1), document)
-    return Closing(account.account_id, month, revision=1)
-
-
-def named(directory: Directory, account_id: str) -> dict[str, pl.DataFrame]:
-    """What the directory calls the account's ``owners`` and ``campaigns``: the columns of `NAMED`."""
-    frames = {"owners": directory.owners, "campaigns": directory.campaigns}
-    mine = pl.col("account_id") == account_id
-    return {name: frame.filter(mine).select(NAMED[name]) for name, frame in frames.items()}
-
-
-def _reference(version: Version) -> dict:
-    return {"partition": version.partition.path, "seq": version.seq, "sha256": version.sha256, "rows": version.rows}
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -454,12 +269,12 @@ class Statements:
         ledger = self._by_month("credits", manifest, month, account_id)
         earlier_ledger, earlier_monthly = self._bought_before(account_id, month, ledger)
         compared, uncompared, own_provider = self._comparison(account_id, month, manifest, versions[1:])
-        names = _as_pinned(manifest, named(self.directory, account_id))
+        names = as_pinned(manifest, named(self.directory, account_id))
         before = parts.get(month - 1)
         lacking = [] if manifest else self._missing(month)
         through = max((p["date"] for p in self._month_days(month)), default=None)
         return Statement(
-            account=_as_closed(account, manifest),
+            account=as_closed(account, manifest),
             month=month,
             state=self._state(account_id, month),
             revision=manifest["revision"] if manifest else 0,
@@ -496,7 +311,7 @@ class Statements:
         elif "provider_accounts" not in manifest:
             return pl.DataFrame(schema=RECONCILED), uncompared_days(days, ()), True
         else:
-            versions = tuple(self._pinned(reference) for reference in manifest["reconciled"])
+            versions = tuple(pinned(self.lake, reference) for reference in manifest["reconciled"])
             own = tuple(manifest["provider_accounts"])
         if not own:
             return pl.DataFrame(schema=RECONCILED), (), False
@@ -525,7 +340,7 @@ class Statements:
         if manifest is None:
             version = self.lake.head(Partition.of(dataset, month=str(month)))
         else:
-            version = self._pinned(manifest[dataset]) if dataset in manifest else None
+            version = pinned(self.lake, manifest[dataset]) if dataset in manifest else None
         rows = self._of_account((version,) if version else (), dataset, account_id)
         return rows.select(DATASETS[dataset].columns)
 
@@ -563,8 +378,8 @@ class Statements:
         """(close manifest or None, statement lines, daily rows, versions read) of one account's month."""
         manifest = self._closed(month).get(account_id)
         if manifest:
-            statement = self._pinned(manifest["statement"])
-            days = [self._pinned(reference) for reference in manifest["daily"]]
+            statement = pinned(self.lake, manifest["statement"])
+            days = [pinned(self.lake, reference) for reference in manifest["daily"]]
         else:
             statement = self._heads[Partition.of("statement", month=str(month))]
             days = list(self._month_days(month).values())
@@ -577,14 +392,6 @@ class Statements:
         if account_id in self._closed(month):
             return "final"
         return "open" if self._missing(month) else "provisional"
-
-    def _pinned(self, reference: dict) -> Version:
-        version = self.lake.version(Partition.parse(reference["partition"]), reference["seq"])
-        if version.sha256 != reference["sha256"]:
-            raise LookupError(
-                f"{reference['partition']} version {reference['seq']} is not what the closed month pinned"
-            )
-        return version
 
     def _of_account(self, versions: tuple[Version, ...], dataset: str, account_id: str) -> pl.DataFrame:
         return self._part(versions, dataset, "account_id", account_id)
@@ -605,22 +412,6 @@ def _nothing(dataset: str) -> pl.DataFrame:
     types = {"date": pl.Date, "source": pl.String}
     keys = {"daily": ("date",), "reconciled": ("date", "source")}.get(dataset, ())
     return DATASETS[dataset].empty().with_columns(pl.lit(None, types[key]).alias(key) for key in keys)
-
-
-def _as_closed(account: Account, manifest: dict | None) -> Account:
-    """The account as the month was closed with it; a manifest without a name leaves the directory's."""
-    if manifest is None:
-        return account
-    return replace(account, currency=manifest["currency"], **manifest.get("account", {}))
-
-
-def _as_pinned(manifest: dict | None, names: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """`named`, as the month was closed with it."""
-    pinned = {name: (manifest or {}).get(name) for name in names}
-    return {
-        name: frame if pinned[name] is None else pl.DataFrame(pinned[name], schema=frame.schema, orient="row")
-        for name, frame in names.items()
-    }
 
 
 def _totals(
@@ -644,5 +435,5 @@ def _totals(
         messages_received=received["messages"].sum(),
         segments_sent=sent["segments"].sum(),
         segments_received=received["segments"].sum(),
-        currency=stated["currency"].item() if stated.height else _as_closed(account, manifest).currency,
+        currency=stated["currency"].item() if stated.height else as_closed(account, manifest).currency,
     )

@@ -22,6 +22,7 @@ FLOORS = (
     {"schemas", "lake", "tables", "prefixes"},
     {"directory", "products"},
     {"sources", "rating", "credits", "taxes", "rollup", "reconcile", "audit", "export"},
+    {"closing"},
     {"statement"},
     {"operations", "explain"},
     {"jobs"},

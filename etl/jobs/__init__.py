@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 
 from etl.jobs.base import Done, NotReady, Report, code_fingerprint
+from etl.jobs.closing import CloseVerbs
 from etl.jobs.days import DayVerbs
-from etl.jobs.months import MonthVerbs
 
 __all__ = ["Done", "Jobs", "NotReady", "Report", "code_fingerprint", "held"]
 
 
-class Jobs(DayVerbs, MonthVerbs):
+class Jobs(DayVerbs, CloseVerbs):
     """The verbs, bound to one configuration and one run."""
 
     def run_day(self, day: date, sources: Iterable[str] | None = None) -> Report:

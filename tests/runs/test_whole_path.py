@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from truthcheck import daily_of, differences, truth
 
+from etl.closing import cross_foot
 from etl.jobs import Jobs, NotReady
 from etl.lake import Partition
 from etl.periods import Month
 from etl.schemas import PRODUCT_LINES
-from etl.statement import cross_foot
 
 DAYS = [date(2026, 10, 5), date(2026, 10, 6), date(2026, 10, 7)]
 

@@ -11,8 +11,8 @@ from golden_world import EVENTS, FEBRUARY, FILES, JANUARY, MARCH, at, build, num
 from statement_made import event_frame, load_day
 
 from etl import nights
+from etl.closing import closings
 from etl.lake import Partition
-from etl.statement import closings
 
 SUBSCRIPTIONS, PURCHASES = "directory/subscriptions.csv", "directory/purchases.csv"
 

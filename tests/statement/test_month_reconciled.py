@@ -12,10 +12,11 @@ from polars.testing import assert_frame_equal
 from statement_made import MIA, NOAH, SEPTEMBER, at, event_frame, load_day, on, open_jobs, received, text
 
 from etl import console
+from etl.closing import closings
 from etl.lake import Partition
 from etl.reconcile import compare
 from etl.schemas import DATASETS
-from etl.statement import RECONCILED, Statements, closings
+from etl.statement import RECONCILED, Statements
 
 DAY = date(2026, 9, 20)
 """Acme sends one text of two segments and receives one of two (a4, a5)."""

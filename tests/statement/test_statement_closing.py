@@ -22,11 +22,12 @@ from statement_made import (
     write_place,
 )
 
+from etl.closing import close_key, closings, holds, missing_days
 from etl.lake import Partition
 from etl.periods import Month
 from etl.schemas import DATASETS
 from etl.settings import ConfigurationError
-from etl.statement import Statements, close_key, closings, holds, lines, missing_days
+from etl.statement import Statements, lines
 
 WITHOUT_GAPS = ["acme", "bolt", "cove", "kiri"]
 
@@ -313,7 +314,7 @@ def test_of_two_who_close_at_once_the_first_one_s_month_stands(settings_file, mo
     """Both looked before either had closed."""
     first, second = open_jobs(settings_file, "first"), open_jobs(settings_file, "second", date(2026, 10, 4))
     assert closed(first)["acme"] == ()
-    monkeypatch.setattr("etl.statement.closings", lambda *_: {})
+    monkeypatch.setattr("etl.closing.closings", lambda *_: {})
     (result,) = second.close(SEPTEMBER, ["acme"])
     monkeypatch.undo()
     assert (result.closed, result.revision) == (True, 1)
