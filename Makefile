@@ -28,9 +28,17 @@ test: $(VENV)/ok $(VENV)/browser $(CHECKERS)/.package-lock.json ## set up what t
 lint: $(VENV)/ok ## ruff: errors, imports, security, Airflow's own rules
 	@$(VENV)/bin/ruff check .
 
+.PHONY: faults
+faults: $(VENV)/ok ## every fault and promise of docs/trust.md in its long form, hours; GROUP=s3, SHORT=1, WRITE=1
+	@$(PY) tests/faults/faultrun.py $(GROUP:%=--group %) $(if $(SHORT),--short) $(if $(WRITE),--write)
+
 .PHONY: focus
 focus: $(VENV)/ok ## hold the FOCUS export to the FinOps Foundation's own validator; needs Python 3.12, once half a gigabyte
 	@$(PY) tests/focus/validate.py
+
+.PHONY: mutants
+mutants: $(VENV)/ok ## change the code in small ways and see whether the tests notice: GROUP=segments SAMPLE=150
+	@$(PY) tests/mutation/run.py $(or $(GROUP),segments) --sample $(or $(SAMPLE),150)
 
 lock: $(VENV)/ok ## pin every dependency, with hashes, into requirements.lock
 	@$(UV) pip compile -q --universal --generate-hashes --no-annotate --no-header --group dev pyproject.toml -o requirements.lock

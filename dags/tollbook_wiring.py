@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from airflow.sdk import Asset, Connection, get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
+from etl import redaction
 from etl import settings as configuration
 from etl.jobs import Jobs
 from etl.periods import Month, parse_day
@@ -27,10 +28,17 @@ DEFAULTS = {
 if SETTINGS.mail and SETTINGS.operators:
     from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
-    DEFAULTS["on_failure_callback"] = SmtpNotifier(
+    class MaskedNotifier(SmtpNotifier):
+        """A mail is no log: what an exception says is masked here."""
+
+        def render_template_fields(self, context, jinja_env=None):
+            said = redaction.mask(str(context.get("exception")))
+            super().render_template_fields({**context, "exception": said}, jinja_env)
+
+    DEFAULTS["on_failure_callback"] = MaskedNotifier(
         from_email=SETTINGS.mail.sender,
         to=list(SETTINGS.operators),
-        subject="Tollbook: {{ ti.dag_id }}.{{ ti.task_id }} failed for {{ dag_run.partition_key or params.get('day') or params.get('month') }}",
+        subject="Tollbook: {{ ti.dag_id }}.{{ ti.task_id }} failed for {{ (dag_run.partition_key or params.get('day') or params.get('month')) | string | urlencode }}",
         html_content="<p>{{ exception | e }}</p><p><a href='{{ ti.log_url }}'>Log of {{ ti.task_id }}</a></p>",
         smtp_conn_id=SETTINGS.mail.connection,
     )

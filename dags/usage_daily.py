@@ -4,7 +4,8 @@
 Loads one UTC day, and reads the days before it again: providers deliver late and change what they delivered.
 
 **The partition key is the UTC day** (`2026-10-31`), on the schedule, in a backfill and over REST. For each day of the
-look-back window and each source of the settings: pull → normalise → rate, beside it a comparison with the provider's own totals, then one roll-up per day. A day that did not
+look-back window and each source of the settings: pull → normalise → rate, beside it a comparison with the provider's own
+totals, then what moved to another day is billed there alone, and each day is rolled up. A day that did not
 change writes nothing; a day that did is replaced as a whole; every task may be killed and run again.
 
 | to do this | do that |
@@ -13,7 +14,7 @@ change writes nothing; a day that did is replaced as a whole; every task may be 
 | load one day again | trigger with partition key `2026-10-31` |
 | see what is held back | `_operator/index.html` in the reports store, or `python -m reports operator --month 2026-10` |
 
-Updates the asset `usage_daily`, which starts `usage_monthly`.
+Updates the asset `usage_daily`, which starts `usage_monthly`, also when `audit` fails: the months leave out whom it concerns.
 """
 
 from __future__ import annotations
@@ -70,27 +71,38 @@ def usage_daily():
 
     # What did load is rolled up and stated, whatever failed beside it; the audit then fails the run by name.
     @task(trigger_rule="all_done")
+    def moved(windows: list[str]) -> list[str]:
+        return nights.moved(jobs(), windows)
+
+    @task(trigger_rule="all_done")
     def roll_up(window: str) -> str:
         return nights.each(jobs(), "roll_up", window)
 
-    @task(trigger_rule="all_done")
+    # The months go on from here: their tasks ask the audit themselves, and leave out only whom it concerns.
+    @task(trigger_rule="all_done", outlets=[USAGE_DAILY])
     def state(windows: list[str]) -> list[str]:
         return nights.state(jobs(), windows)
 
-    @task(outlets=[USAGE_DAILY], retries=1)
+    @task(retries=1)
     def audit(windows: list[str]) -> None:
         nights.check(jobs(), windows)
 
-    # Beside the audit, not after it: a night that fails starts no usage_monthly, and is what the page is for.
+    # Beside the audit, not after it: a night that fails is what the page is for.
     @task(trigger_rule="all_done", retries=1)
     def operate(windows: list[str] | None) -> None:
         from reports.jobs import operate as draw
 
         draw(jobs(), *nights.touched(run_day(), windows))
 
+    # Beside the audit, which stays a leaf and fails the run: so never of days that this night loaded.
+    @task(trigger_rule="all_done")
+    def expire(windows: list[str] | None) -> None:
+        nights.expire(jobs(), windows)
+
     windows = plan()
     wait_for_late_logs() >> windows
-    rolled = roll_up.expand(window=windows)
+    settled, rolled = moved(windows), roll_up.expand(window=windows)
+    settled >> rolled
     for source in SETTINGS.sources:
 
         @task_group(group_id=source)
@@ -99,8 +111,8 @@ def usage_daily():
             rate(source, normalised)
             reconcile(source, normalised)
 
-        load.expand(window=windows) >> rolled
-    rolled >> state(windows) >> [audit(windows), operate(windows)]
+        load.expand(window=windows) >> settled
+    rolled >> state(windows) >> [audit(windows), operate(windows), expire(windows)]
 
 
 usage_daily()

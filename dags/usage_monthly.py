@@ -2,7 +2,8 @@
 ### The month
 
 Starts whenever a day of the month was loaded or corrected. Open months are stated and published again as *estimated*;
-a month whose every day is in the lake, with nothing unrated, closes account by account: final, frozen, mailed once.
+a month that nothing holds (docs/closing.md) closes account by account: final, frozen, mailed once. An account for which a
+promise is broken is neither published nor mailed, and fails the run by name; the others go on.
 
 **The partition key is the UTC month** (`2026-10`). A run also takes care of every earlier month that is
 still open, and tries an address that refused a mail again.

@@ -1,18 +1,23 @@
-"""The command line of ``etl``: pull, rate, run, reconcile, close, export, credits, explain, rates, segments,
-check.
+"""The command line of ``etl``: pull, rate, run, reconcile, close, expire, forget, export, credits, explain, rates,
+segments, check.
 
 Exit codes: 0 done · 1 failed · 2 wrong use or configuration · 3 done, but something is held back (unrated, a gap).
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from etl.periods import Month
 
 HELP = """From a provider's usage log to a frozen month.
 
@@ -182,6 +187,7 @@ def run(
         jobs = _jobs(config, source)
         with console.Progress("run", len(window), json) as progress:
             progress.each_day(window, lambda d: list(jobs.run_day(d, source).done), workers)
+            progress.add(jobs.moved(window, source))
             progress.months(jobs, window)
         return progress.exit_code()
 
@@ -208,6 +214,86 @@ def reconcile(
         return console.reconciled(jobs, window, source or list(jobs.sources), as_json=json)
 
     _command(work, json)
+
+
+@app.command()
+def invoice(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The provider's invoice or usage export, .csv or .json")],
+    month: Annotated[str, typer.Option("--month", metavar="YYYY-MM", help="The UTC month it is for")],
+    source: Annotated[
+        str | None, typer.Option("--source", help="Whose it is; needed where the settings have several")
+    ] = None,
+    provider_account: Annotated[
+        list[str] | None,
+        typer.Option("--provider-account", metavar="AC…", help="Only this account of the provider's (repeatable)"),
+    ] = None,
+    agreed: Annotated[
+        list[str] | None,
+        typer.Option("--agreed", metavar="CATEGORY[=AMOUNT]", help="A fee you expect and no record carries (repeatable)"),
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="YYYY-MM-DDTHH:MM", help="When the invoice was made (UTC), if it does not say"),
+    ] = None,
+    dispute: Annotated[
+        Path | None, typer.Option("--dispute", metavar="OUT.csv", help="Write the records behind what is asked too much")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT.csv")] = False,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Is the provider's invoice right? Each line against our records and the provider's own daily totals. Changes nothing.
+
+    python -m etl invoice october.csv --month 2026-10 --source twilio
+
+    python -m etl invoice october.csv --month 2026-10 --agreed support-plan=250 --dispute dispute.csv
+
+    Every line is ok, explained (no price yet, a cent of rounding, a fee no record carries) or unexplained.
+
+    by quantity: what the difference in units costs at our average price. by price: the rest. Together: the variance.
+
+    The dispute names records, never numbers or texts. Formats and a worked example: docs/invoice.md
+
+    Exit codes: 0 all ok or explained, 3 something is unexplained, could not be read, or a day is not loaded.
+    """
+    from etl.periods import Month
+
+    try:
+        wanted = Month.parse(month)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    fees, made = tuple(map(_agreed, agreed or ())), _moment(as_of)
+    if dispute and not force and dispute.exists():
+        raise typer.BadParameter(f"{dispute} is there already: name another file, or add --force")
+
+    def work() -> int:
+        from etl import console
+        from etl.settings import ConfigurationError
+
+        jobs = _jobs(config, [source] if source else None)
+        if source is None and len(jobs.sources) > 1:
+            raise ConfigurationError(f"whose invoice is it? --source {' or --source '.join(jobs.sources)}")
+        asked = console.Invoiced(
+            file, wanted, source or next(iter(jobs.sources)), tuple(provider_account or ()), made, fees, dispute
+        )
+        return console.invoiced(jobs, asked, as_json=json)
+
+    _command(work, json)
+
+
+def _agreed(text: str) -> tuple[str, Decimal | None]:
+    category, given, amount = text.partition("=")
+    if not category or (given and not re.fullmatch(r"-?[0-9]{1,9}(\.[0-9]{1,9})?", amount)):
+        raise typer.BadParameter(f"--agreed {text!r}: write CATEGORY or CATEGORY=AMOUNT, such as support-plan=250.00")
+    return category.strip().lower().replace(" ", "-"), Decimal(amount) if given else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise typer.BadParameter(f"--as-of {text!r} is not a time such as 2026-11-01T02:00") from None
+    return found and (found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC))
 
 
 @app.command()
@@ -249,7 +335,12 @@ def close(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Freeze a month, account by account. One that may not close says why and stops no other."""
+    """Freeze a month, account by account. One that may not close says why, and what to do, and stops no other.
+
+    python -m etl close --month 2026-10
+
+    What holds a month, and what a person may accept: docs/closing.md
+    """
     from etl.periods import Month, parse_day
 
     try:
@@ -262,6 +353,121 @@ def close(
 
         jobs = _jobs(config)
         return console.closings(jobs.close(wanted, account, on=day), jobs.loose_ends(wanted), as_json=json)
+
+    _command(work, json)
+
+
+@app.command()
+def accept(
+    hold: Annotated[str, typer.Argument(metavar="HOLD", help="Its name: eight digits, as python -m etl close prints them")],
+    month: Annotated[str, typer.Option("--month", metavar="YYYY-MM", help="The UTC month it holds")],
+    account: Annotated[str, typer.Option("--account", help="The account it holds")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why it is right; kept with it")],
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """What holds this month is right: let it close. Only for what the provider counts or prices, and for days out of bounds.
+
+    python -m etl accept --month 2026-10 --account acct_a 1f3a9c20 --reason "a campaign, ordered by phone"
+
+    The figures are part of the name: when one moves, the month is held again. docs/closing.md
+    """
+    wanted = _month(month)
+
+    def work() -> int:
+        from etl import console
+
+        return console.accepted(_jobs(config).accept(wanted, account, hold, reason), as_json=json)
+
+    _command(work, json)
+
+
+@app.command()
+def reopen(
+    month: Annotated[str, typer.Option("--month", metavar="YYYY-MM", help="The closed UTC month")],
+    account: Annotated[str, typer.Option("--account", help="The account")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; printed on the statement")],
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Close a closed month once more as it stands now, as its next revision. The one before stays; corrections vanish.
+
+    python -m etl reopen --month 2026-10 --account acct_a --reason "the wrong rate card until the 12th"
+
+    Usually not needed: what changes is corrected on the statement of the open month. Exit codes: 0 there is a new revision, or
+    nothing had changed since the last one; 3 held, as closing would be. docs/closing.md
+    """
+    wanted = _month(month)
+
+    def work() -> int:
+        from etl import console
+
+        return console.reopened(_jobs(config).reopen(wanted, account, reason), as_json=json)
+
+    _command(work, json)
+
+
+def _month(text: str) -> Month:
+    from etl.periods import Month
+
+    try:
+        return Month.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@app.command()
+def expire(
+    date_: Day = None,
+    from_: From = None,
+    to: To = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Name the days that are due and erase nothing")] = False,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Erase what is older than the settings allow: texts and pages as received, later other people's numbers.
+
+    python -m etl expire --dry-run
+
+    Every night does it. Without days: whatever is due. No figure changes. The ages are settings; what stays, and what becomes
+    of a day that was fetched again: docs/privacy.md
+    """
+    window = _window(date_, from_, to, None) if date_ or from_ or to else None
+
+    def work() -> int:
+        from etl import console
+        from etl.jobs import Jobs
+
+        return console.expired(Jobs.open(config), window, dry_run=dry_run, as_json=json)
+
+    _command(work, json)
+
+
+@app.command()
+def forget(
+    number: Annotated[str | None, typer.Argument(metavar="[+NUMBER]", help="A person's number, as E.164")] = None,
+    account: Annotated[
+        str | None, typer.Option("--account", help="Everybody this account texted and called, instead of one number")
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Erase one person's texts and number from every day, and all pages as received of those days. No figure changes.
+
+    python -m etl forget +15550100123
+
+    Have the provider delete the person's records first: what it still lists comes back with the next night. docs/privacy.md
+    """
+    if (number is None) == (account is None):
+        raise typer.BadParameter("give a number, or --account")
+    if number is not None and not re.fullmatch(r"\+[1-9][0-9]{6,14}", number):
+        raise typer.BadParameter("give the number as E.164: + and 7 to 15 digits, no spaces")
+
+    def work() -> int:
+        from etl import console
+        from etl.jobs import Jobs
+
+        return console.rewritten("forget", Jobs.open(config).forget(number=number, account=account), as_json=json)
 
     _command(work, json)
 

@@ -17,6 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etl import redaction
 from etl.jobs import Done, Jobs, NotReady, Report, held
 from etl.periods import Month, days, parse_day, runs, today
 from etl.settings import ConfigurationError
@@ -45,6 +46,7 @@ class JsonLog(logging.Formatter):
 
 
 def set_up_logging(as_json: bool) -> None:
+    redaction.install()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLog() if as_json else logging.Formatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -66,8 +68,9 @@ def guarded(work: Callable[[], int], *, as_json: bool) -> int:
 
 
 def _failed(code: int, message: str, as_json: bool) -> int:
+    message = redaction.mask(message)
     if os.environ.get("TOLLBOOK_DEBUG"):
-        traceback.print_exc()
+        print(redaction.mask(traceback.format_exc()), file=sys.stderr)
     print(json.dumps({"error": message, "exit_code": code}) if as_json else f"tollbook: {message}", file=sys.stderr)
     return code
 
@@ -129,10 +132,8 @@ class Progress:
         self.failures = sorted(failures)
 
     def months(self, jobs: Jobs, window: Iterable[date]) -> None:
-        """Bring the statements of the months touched up to date."""
-        for month in sorted({Month.of(day) for day in window}):
-            if jobs.has_days(month):
-                self.add([jobs.state(month)])
+        """Bring the statements of the months touched, and of what rests on them, up to date."""
+        self.add(jobs.restate(month for month in {Month.of(day) for day in window} if jobs.has_days(month)))
 
     def add(self, done: list[Done]) -> None:
         self.report += Report(tuple(done), tuple(held(done)))
@@ -185,6 +186,44 @@ def reconciled(jobs: Jobs, window: list[date], sources: list[str], *, as_json: b
     return HELD if unexplained else DONE
 
 
+def invoiced(jobs: Jobs, asked: Invoiced, *, as_json: bool) -> int:
+    """Print the invoice's lines with their verdicts and totals, write the dispute. 3 if anything is unexplained or could not
+    be compared, else 0."""
+    from etl import export
+    from etl.invoice import words
+
+    if asked.dispute and not asked.dispute.parent.is_dir():
+        raise ConfigurationError(f"--dispute {asked.dispute}: there is no folder {asked.dispute.parent}")
+    checked = jobs.invoice(
+        asked.file, asked.month, asked.source, asked.accounts, as_of=asked.as_of, agreed=dict(asked.agreed)
+    )
+    found, disputed = checked.found, None
+    if asked.dispute:
+        records, left = jobs.dispute(checked, asked.month)
+        _replace(asked.dispute, export.csv(records))
+        disputed = {"records": records.height, "left_out": left, "file": str(asked.dispute)}
+    if as_json:
+        for document in checked.documents():
+            emit(document)
+        emit({**checked.sums(), "dispute": disputed})
+        return DONE if checked.sound else HELD
+    read_as = (ours if ours == theirs else f"{ours} = {theirs}" for ours, theirs in checked.invoice.read_as)
+    print(f"invoice of {asked.month} (UTC), {asked.source}, {checked.currency}: read as {', '.join(read_as)}")
+    rows = words.told(found.rows)
+    _table(words.TITLES, [words.cells(row) for row in rows], words.NUMERIC)
+    if rest := len(found.rows) - len(rows):
+        print(f"and {rest} more; --json lists all")
+    for sentence in (*words.sentences(rows), *words.apart(checked.invoice)):
+        print(sentence)
+    for first, last in runs(checked.missing):
+        print(f"missing: {first} to {last}, so our side lacks it: load with python -m etl run --from {first} --to {last}")
+    print(words.sums(found))
+    if disputed:
+        more = f"; {disputed['left_out']} more are left out" if disputed["left_out"] else ""
+        print(f"dispute: {disputed['records']} record(s) in {asked.dispute}{more}")
+    return DONE if checked.sound else HELD
+
+
 def closings(results: list, loose_ends: list[str], *, as_json: bool) -> int:
     """Print what became of each account's month. 3 if one stays open, or the month holds what no statement shows."""
     for result in results:
@@ -203,7 +242,43 @@ def closings(results: list, loose_ends: list[str], *, as_json: bool) -> int:
                 print(f"  … and {len(result.held) - 10} more")
     for sentence in loose_ends:
         emit({"held": sentence}) if as_json else print(f"held back: {sentence}")
-    return HELD if loose_ends or any(not r.closed or r.later for r in results) else DONE
+    return HELD if loose_ends or any(not r.closed for r in results) else DONE
+
+
+def reopened(result, *, as_json: bool) -> int:
+    """Print both totals of a month reopened. 3 if it is held, else 0, also when nothing had changed."""
+    from etl.explain import amount
+
+    if as_json:
+        emit({"account_id": result.account_id, "month": str(result.month), "revision": result.revision,
+              "replaces": result.replaces, "changed": result.changed, "total": f"{result.total:f}",
+              "total_before": f"{result.total_before:f}", "currency": result.currency, "reason": result.reason,
+              "held": list(result.held)})  # fmt: skip
+        return HELD if result.held else DONE
+    before = f"{amount(result.total_before)} {result.currency}"
+    if result.held:
+        print(f"{result.account_id}: {result.month} stays as it is, revision {result.revision}")
+        for hold in result.held[:10]:
+            print(f"  {hold}")
+        if len(result.held) > 10:
+            print(f"  … and {len(result.held) - 10} more; --json lists all")
+        return HELD
+    if not result.changed:
+        print(f"{result.account_id}: nothing of {result.month} changed since revision {result.revision}, {before}")
+        return DONE
+    print(f"{result.account_id}: {result.month} is final, revision {result.revision}, {amount(result.total)} {result.currency}")
+    print(f"  revision {result.replaces} stays, {before}")
+    return DONE
+
+
+def accepted(document: dict, *, as_json: bool) -> int:
+    """Print what a person accepted, and when."""
+    if as_json:
+        emit(document)
+        return DONE
+    print(f"{document['account_id']}: {document['sentence']}")
+    print(f"  accepted as {document['hold']} at {document['accepted_at']}: {document['reason']}")
+    return DONE
 
 
 def verdicts(found: Iterable, *, as_json: bool) -> int:
@@ -222,13 +297,51 @@ def verdicts(found: Iterable, *, as_json: bool) -> int:
     return worst
 
 
+def expired(jobs: Jobs, window: list[date] | None, *, dry_run: bool, as_json: bool) -> int:
+    """Erase what is due, day by day, or only name it. DaysFailed names the days that could not be; the others are done."""
+    from etl.lake import Stale, StoreError
+
+    due = jobs.expirable(window)
+    if dry_run:
+        for day, source in due:
+            emit({"date": day, "source": source}) if as_json else print(f"{day} {source}")
+        if not as_json:
+            print(f"expire: {len(due)} day(s) due, nothing erased")
+        return DONE
+    done: list[Done] = []
+    failures = []
+    for day, source in due:
+        try:
+            done += jobs.expire(day, source)
+        except (StoreError, Stale, LookupError, ValueError) as error:
+            failures.append(f"{day}: {error}")
+    if failures:
+        raise DaysFailed(f"{len(failures)} day(s) failed; the others are done:\n  " + "\n  ".join(failures))
+    return rewritten("expire", done, as_json=as_json)
+
+
+def rewritten(verb: str, done: list[Done], *, as_json: bool) -> int:
+    """Print what retention took out of how many partitions."""
+    if as_json:
+        for one in done:
+            emit(one.as_dict())
+        return DONE
+    taken = {name: sum(one.counts.get(name, 0) for one in done) for name in ("bodies", "numbers", "pages", "erased")}
+    print(
+        f"{verb}: {len(done)} partitions, {sum(one.changed for one in done)} changed; {taken['bodies']} texts, "
+        f"{taken['numbers']} numbers and {taken['pages']} pages are gone, {taken['erased']} objects erased"
+    )
+    return DONE
+
+
 def audited(results: list, *, as_json: bool) -> int:
-    """Print one line for each invariant, and everything that is not ok with its remedy. 3 if anything is not ok, else 0."""
-    from etl.audit import INVARIANTS, OK
+    """Print one line for each invariant, and everything that is not ok with its remedy. 3 if anything is neither ok nor
+    accepted, else 0."""
+    from etl.audit import ACCEPTED, INVARIANTS, OK
 
     for name in INVARIANTS:
         mine = [r for r in results if r.invariant == name]
-        amiss = [r for r in mine if r.verdict != OK]
+        amiss = [r for r in mine if r.verdict not in (OK, ACCEPTED)]
         if as_json:
             for result in mine:
                 emit(result.as_dict())
@@ -241,7 +354,7 @@ def audited(results: list, *, as_json: bool) -> int:
         if len(amiss) > 10:
             print(f"     … and {len(amiss) - 10} more; --json lists all")
     # Nothing looked at is nothing found sound.
-    return DONE if results and all(r.verdict == OK for r in results) else HELD
+    return DONE if results and all(r.verdict in (OK, ACCEPTED) for r in results) else HELD
 
 
 def _worse(one: int, other: int) -> int:
@@ -262,6 +375,20 @@ class Export:
     """Only these; empty for all, and for usage of no account."""
     by: str
     view: str
+
+
+@dataclass(frozen=True)
+class Invoiced:
+    """An invoice file, and what it is to be held against."""
+
+    file: Path
+    month: Month
+    source: str
+    accounts: tuple[str, ...] = ()
+    as_of: datetime | None = None
+    agreed: tuple[tuple[str, Decimal | None], ...] = ()
+    """(category, its amount or None for any) of fees we expect and hold no record of."""
+    dispute: Path | None = None
 
 
 def exported(jobs: Jobs, asked: Export, format_: str, out: Path | None) -> int:
@@ -406,7 +533,7 @@ def credits(jobs: Jobs, account: str, month: Month, *, as_json: bool) -> int:
     return DONE
 
 
-def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]], right: tuple[int, ...]) -> None:
+def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], right: tuple[int, ...]) -> None:
     """Columns as wide as their widest cell: a pipe gets what a terminal gets."""
     widths = [max(len(row[i]) for row in [titles, *rows]) for i in range(len(titles))]
     for row in [titles, *rows]:
@@ -416,7 +543,7 @@ def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]], right: tuple[in
 
 def statement_lines(jobs: Jobs, account: str, month: Month, *, as_json: bool) -> int:
     """Print the lines of a statement by number, with what stands behind each."""
-    from etl.explain import called, hint, stated
+    from etl.explain import amount, called, hint, stated
 
     state, lines = stated(jobs.lake, jobs.directory, account, month)
     rows = list(lines.iter_rows(named=True))
@@ -426,7 +553,7 @@ def statement_lines(jobs: Jobs, account: str, month: Month, *, as_json: bool) ->
         emit({"account_id": account, "month": str(month), "state": state, "lines": told})
         return DONE
     print(f"{account}: statement of {month} (UTC), {state}")
-    cells = [(f"{r['position']}", called(r), _amount(r["amount"]), r["currency"], hint(r)) for r in rows]
+    cells = [(f"{r['position']}", called(r), amount(r["amount"]), r["currency"], hint(r)) for r in rows]
     _table(("no.", "line", "amount", "", "behind it"), cells, right=(0, 2))
     return DONE
 
@@ -436,84 +563,24 @@ def explained(found: Explanation, *, as_json: bool) -> int:
     if as_json:
         emit(found.document())
         return DONE if found.sound else HELD
-    from etl.explain import called, rounding
+    from etl.explain import opening, told, verdicts
 
-    row = found.line
-    quantity = f"{row['quantity']} {row['unit']}(s), " if row["unit"] else ""
+    first, *more = opening(found)
     print(f"{found.account_id}: statement of {found.month} (UTC), {found.state}")
-    print(f"line {row['position']}, {called(row)}: {quantity}{_amount(row['amount'])} {row['currency']}")
-    print(f"  exactly {_amount(row['amount_exact'])} {row['currency']}; {rounding(found)}")
-    if row["unrated"]:
-        print(f"  {row['unrated']} record(s) have no price yet: they are not in the amount")
-    _rates_told(found)
-    _shown("by day (UTC)", ("date", "records", "quantity", "charge"), found.days)
-    _shown("what these stand on", tuple(found.below[0]) if found.below else (), found.below)
-    if found.tax:
-        rule = found.tax
-        unit = "%" if rule["kind"] == "percent" else f"{row['currency']} a unit"
-        print(f"\ntaxes.csv: {rule['tax_id']} from {rule['valid_from']}, {_amount(rule['rate'])} {unit} of the share "
-              f"{_amount(rule['share'])}, by {rule['sourcing']}")  # fmt: skip
-    _shown("made of", tuple(found.parts[0]) if found.parts else (), found.parts)
-    _shown("raw pages", ("date", "source", "resource", "records", "pages", "pages_of_day", "sha256"), [
-        {**p, "sha256": _first(p["sha256"])} for p in found.pages
-    ])  # fmt: skip
-    _shown(f"{len(found.records)} of the records", _RECORD, [
-        {**r, "raw_sha256": (r.get("raw_sha256") or "")[:12]} for r in found.records
-    ])  # fmt: skip
-    _shown("computed from", ("partition", "seq", "sha256", "recorded_at", "run_id", "config", "code"), [
-        {**p, **{name: p[name][:12] for name in ("sha256", "config", "code")}} for p in found.partitions
-    ])  # fmt: skip
+    print(f"line {found.line['position']}, {first}")
+    for sentence in more:
+        print(f"  {sentence}")
+    for table in told(found):
+        print(f"\n{table.title}")
+        _table(table.columns, table.rows, tuple(i for i, numeric in enumerate(table.numeric) if numeric))
+        for sentence in table.after:
+            print(f"  {sentence}")
     print()
-    for check in found.checks:
-        verdict = "equal" if check.equal else f"NOT EQUAL: it is {_cell(check.found)}"
-        print(f"{'ok  ' if check.equal else 'FAIL'} {check.what}: {_cell(check.said)}, {verdict}")
+    for equal, sentence in verdicts(found):
+        print(f"{'ok  ' if equal else 'FAIL'} {sentence}")
     for sentence in found.notes:
         print(f"note: {sentence}")
     return DONE if found.sound else HELD
-
-
-_RECORD = ("occurred_at", "kind", "record_id", "direction", "quantity", "charge", "rate_id", "raw_sha256")
-
-
-def _rates_told(found: Explanation) -> None:
-    """The price rows behind a line, and each one's row as it stands in its file."""
-    _shown("by price row", ("rate_id", "records", "quantity", "charge", "unrated", "says"), found.rates)
-    _shown("by the month", ("rate_id", "file", "date", "rows", "quantity", "charge", "taxable", "says"), found.months)
-    for one in (*found.rates, *found.months):
-        if one["row"]:
-            cells = ", ".join(f"{name} {_cell(value)}" for name, value in one["row"].items() if name != "recorded_at")
-            print(f"  {one['file']}: {one['rate_id']}: {cells}")
-
-
-def _shown(title: str, columns: tuple[str, ...], rows: Sequence[dict]) -> None:
-    """A titled table of these columns; nothing without rows. Numbers stand to the right."""
-    if not rows:
-        return
-    numeric = tuple(i for i, c in enumerate(columns) if any(isinstance(r.get(c), int | Decimal) for r in rows))
-    print(f"\n{title}")
-    _table(
-        tuple(c.replace("_", " ") for c in columns), [tuple(_cell(r.get(c)) for c in columns) for r in rows], numeric
-    )
-
-
-def _cell(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "", True: "yes", False: "no"}[value]
-    if isinstance(value, Decimal):
-        return _amount(value)
-    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
-
-
-def _amount(value: Decimal) -> str:
-    """Two decimals at least, and as many more as it has."""
-    plain = f"{value.normalize():f}"
-    return plain if -value.normalize().as_tuple().exponent >= 2 else f"{value:.2f}"
-
-
-def _first(hashes: Sequence[str]) -> str:
-    """The first hash, and how many there are."""
-    more = f" and {len(hashes) - 1} more" if len(hashes) > 1 else ""
-    return hashes[0][:12] + more
 
 
 def rates_checked(folder: Path | None, config: Path | None, *, as_json: bool) -> int:

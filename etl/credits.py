@@ -42,6 +42,12 @@ LOTS = {
     "credits": pl.Int64, "simulated": pl.Boolean,
 }  # fmt: skip
 
+CORRECTIONS = {
+    "account_id": pl.String, "for_month": pl.String, "lot": pl.String, "bought_at": _MOMENT, "simulated": pl.Boolean,
+    "credits": pl.Int64,
+}  # fmt: skip
+"""What a closed month would have left otherwise, by lot, signed."""
+
 Window = tuple[date, date]
 
 # What comes first at one instant.
@@ -57,7 +63,7 @@ _HOLDS = ("piece", "allotment", "below", "pack", "terms")
 _ROW = {
     "account": pl.Int64, "date": pl.Date, "last": pl.Boolean, "part": pl.Int64, "order": pl.Int64, "number": pl.Int64,
     "piece": pl.Int64, "at": _MOMENT, "entry": pl.String, "lot": pl.String, "bought_at": _MOMENT,
-    "credits": pl.Int64, "simulated": pl.Boolean,
+    "credits": pl.Int64, "simulated": pl.Boolean, "for_month": pl.String,
 }  # fmt: skip
 _ROW_ORDER = ("account", "date", "last", "part", "order", "number")
 _EXPIRE, _GRANT, _ADD, _FROM_ALLOTMENT, _FROM_LOTS = range(5)
@@ -77,21 +83,25 @@ def ledger(
     subscriptions: pl.DataFrame,
     purchases: pl.DataFrame,
     window: Window,
+    corrections: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """`BURNS` of the UTC days [first, end), a month or part of one → `schemas.Credits`. Rows come in any order; a
     window without a day opens and does no more.
 
     ``opening`` is the ledger of the window before, None for the first. `SUBSCRIPTIONS` has one row per version of a
     subscription's plan, ``allotment`` in credits per period. `SUBSCRIPTIONS` and `PURCHASES` are given whole: an
-    account's ledger begins with its first of either, and what it burned before that is no row here.
+    account's ledger begins with its first of either, and what it burned before that is no row here. ``corrections``
+    (`CORRECTIONS`) change what is opened with.
 
     Per account and day: at 00:00 expire, then grant; then purchases, recharges and burns in their order, where the
     burns between two of those are one row per lot; overage last, one row a day. Raises `CreditsError`.
     """
-    lots = closing(opening) if opening is not None else pl.DataFrame(schema=LOTS)
+    left = closing(opening) if opening is not None else pl.DataFrame(schema=LOTS)
+    corrections = corrections if corrections is not None else pl.DataFrame(schema=CORRECTIONS)
+    lots = _correct(left, corrections)
     plans = _plans(subscriptions)
     _check(burns, purchases, lots, window)
-    members = _members(plans, purchases, lots, window)
+    members = _members(plans, purchases, pl.concat([left, lots]), window)
     if members.is_empty():
         return DATASETS["credits"].empty()
     lots = lots.join(members, on="account_id", maintain_order="left").with_row_index("number")
@@ -101,8 +111,11 @@ def ledger(
 
     opened, added = _opened(lots, events, pieces), _added(events, bought)
     flows = _flows(events)
-    parts = [opened, _boundaries(events), added, _burns_of_allotment(flows), _burns_of_lots(flows, opened, added)]
-    return _finish(pl.concat([*parts, _overage(events)]).sort(_ROW_ORDER), members, pieces)
+    parts = [_boundaries(events), added, _burns_of_allotment(flows), _burns_of_lots(flows, opened, added)]
+    if corrections.height:
+        asked = (frame.join(members, on="account_id", maintain_order="left") for frame in (left, corrections))
+        opened = _told_apart(opened, *asked, events)
+    return _finish(pl.concat([opened, *parts, _overage(events)]).sort(_ROW_ORDER), members, pieces)
 
 
 def closing(ledger: pl.DataFrame) -> pl.DataFrame:
@@ -450,6 +463,53 @@ def _reflect(events: pl.DataFrame, balances: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+# ------------------------------------------------------------------------------------------------ corrections
+
+
+def _correct(lots: pl.DataFrame, corrections: pl.DataFrame) -> pl.DataFrame:
+    """`LOTS` after these `CORRECTIONS`. CreditsError for one that asks a lot for more than it has."""
+    if corrections.is_empty():
+        return lots
+    key = ["account_id", "lot"]
+    moved = corrections.group_by(key, maintain_order=True).agg(
+        pl.col("bought_at", "simulated").first(), moved=pl.col("credits").sum()
+    )
+    both = lots.join(moved, on=key, how="full", coalesce=True, suffix="_new").with_columns(
+        pl.coalesce("bought_at", "bought_at_new").alias("bought_at"),
+        pl.coalesce("simulated", "simulated_new").alias("simulated"),
+        credits=pl.col("credits").fill_null(0) + pl.col("moved").fill_null(0),
+    )
+    if (short := both.filter(pl.col("credits") < 0)).height:
+        raise CreditsError(
+            f"account {short['account_id'][0]}: a correction takes more from {short['lot'][0]} than it has"
+        )
+    allotment = pl.col("lot") == ALLOTMENT
+    # A lot that a correction emptied is no lot; the allotment is listed at 0 too.
+    return (
+        both.filter(allotment | (pl.col("credits") > 0))
+        .select(*LOTS)
+        .sort("account_id", ~allotment, "bought_at", "lot")
+    )
+
+
+def _told_apart(
+    opened: pl.DataFrame, left: pl.DataFrame, corrections: pl.DataFrame, events: pl.DataFrame
+) -> pl.DataFrame:
+    """The rows of what a ledger opens with, as what was ``left`` (`LOTS`) and what was corrected. ``left`` and
+    ``corrections`` with ``account``."""
+    start = events.filter(pl.col("what") == _OPENING).select("account", "date", "part", "piece")
+    corrected = set(corrections["account"])
+    alone = opened.filter(~pl.col("account").is_in(corrected))
+    mine = left.filter(pl.col("account").is_in(corrected), (pl.col("credits") > 0) | (pl.col("lot") == ALLOTMENT))
+    columns = {name: pl.col(name) for name in ("number", "lot", "bought_at", "simulated")}
+    rows = [alone]
+    for entry, lots, more in (("open", mine, {}), ("correction", corrections, {"for_month": pl.col("for_month")})):
+        # All that was left stands before all that was corrected.
+        numbered = lots.with_row_index("number", offset=len(rows) * 10**8).join(start, on="account")
+        rows.append(_rows(numbered, _ADD, entry, pl.col("credits"), **columns, **more))
+    return pl.concat(rows)
+
+
 # ------------------------------------------------------------------------------------------------ rows of the ledger
 
 
@@ -457,7 +517,7 @@ def _rows(events: pl.DataFrame, order: int, entry: str | pl.Expr, credits: pl.Ex
     """``events`` (account, date, part, piece) as `_ROW`, of the allotment unless ``columns`` say otherwise."""
     usual = {
         "last": pl.lit(False), "number": pl.lit(0), "at": pl.lit(None, _MOMENT), "lot": pl.lit(ALLOTMENT),
-        "bought_at": pl.lit(None, _MOMENT), "simulated": pl.lit(False),
+        "bought_at": pl.lit(None, _MOMENT), "simulated": pl.lit(False), "for_month": pl.lit(None, pl.String),
     }  # fmt: skip
     entry = pl.lit(entry) if isinstance(entry, str) else entry
     own = {"order": pl.lit(order), "entry": entry, "credits": credits}

@@ -51,6 +51,7 @@ def examine(config: Path | None, *, offline: bool = False) -> Iterator[Verdict]:
     yield from _stores(jobs)
     yield from _providers(jobs)
     yield from _mail(jobs)
+    yield from _try("retention", jobs.kept, "set the connection of retention.key_connection, or leave it out: docs/privacy.md")
 
 
 def _try(name: str, work: Callable[[], str], remedy: str = "") -> Iterator[Verdict]:

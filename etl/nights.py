@@ -21,6 +21,9 @@ MAX_WINDOWS = 31
 
 DAYS_AT_ONCE = 4
 
+TOLD = 100
+"""Findings of one audit that go into the log one by one."""
+
 
 def midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
@@ -72,15 +75,21 @@ def touched(day: date, windows: list[str] | None) -> list[str]:
     return [str(month) for month in sorted({Month.of(day), *months_of(windows or [])})]
 
 
+def moved(jobs: Jobs, windows: list[str]) -> list[str]:
+    """Bill what moved from one of these days to another where it is now, and there alone."""
+    _tell(jobs.moved(day for window in windows for day in window_days(window)))
+    return windows
+
+
 def state(jobs: Jobs, windows: list[str]) -> list[str]:
-    """Bring the statements of the months touched up to date."""
-    months = months_of(windows)
-    _tell([jobs.state(month) for month in months])
-    return [str(month) for month in months]
+    """Bring the statements of the months touched up to date, and of every month after them: what changed in a closed month
+    is corrected in an open one."""
+    _tell(jobs.restate(months_of(windows)))
+    return [str(month) for month in months_of(windows)]
 
 
 def reconcile(jobs: Jobs, window: str, source: str) -> str:
-    """Keep the comparison with the provider's totals and log each that differs; a difference holds nothing back by itself."""
+    """Keep the comparison with the provider's totals and log each that differs; what differs in records holds the month."""
     for day in window_days(window):
         found = jobs.reconcile(day, source)
         differing = found.filter(found["verdict"] == "unexplained")
@@ -95,31 +104,63 @@ def reconcile(jobs: Jobs, window: str, source: str) -> str:
 
 
 def check(jobs: Jobs, windows: list[str]) -> None:
-    """Check what the night wrote. Raises AuditFailed naming the invariant, the place and the remedy. Fails closed: also for
-    what could not be checked."""
+    """Check what the night wrote. Raises AuditFailed naming the invariants, whom they concern, the first place and its
+    remedy. Fails closed: also for what could not be checked. What is broken holds those it concerns (`jobs.withheld`,
+    `jobs.close`) and nobody else."""
     from etl import audit
 
     results = jobs.audit(day for window in windows for day in window_days(window))
     unsure = [r for r in results if r.verdict == audit.NOT_CHECKED]
     findings = [r for r in results if r.verdict == audit.BROKEN] or unsure
-    for finding in findings:
+    for finding in findings[:TOLD]:
         log.error("%s", finding)
+    if len(findings) > TOLD:
+        log.error("… and %d more: python -m etl audit --json lists all", len(findings) - TOLD)
     if findings:
-        raise audit.AuditFailed(f"{len(findings)} finding(s), first: {findings[0]}")
+        named = ", ".join(sorted({f.invariant for f in findings}))
+        raise audit.AuditFailed(
+            f"{len(findings)} finding(s): {named}; they hold {_concerned(findings)}. First: {findings[0]}"
+        )
     log.info("audit: %d verdicts on %d invariants, all ok", len(results), len({r.invariant for r in results}))
+
+
+def _concerned(findings: list) -> str:
+    """Whom findings hold, a few by name."""
+    if not all(f.accounts for f in findings):
+        return "every account"
+    names = sorted({account for f in findings for account in f.accounts})
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more account(s)" if len(names) > 5 else "")
+
+
+def expire(jobs: Jobs, windows: list[str] | None = None) -> None:
+    """Erase what is older than the settings allow, but for the days of ``windows``: a backfill of long ago is audited at this
+    moment, and expires the next night. A day that cannot be stops no other; ExceptionGroup names them all."""
+    from etl.lake import Stale, StoreError
+
+    failed, loaded = [], {day for window in windows or [] for day in window_days(window)}
+    for day, source in jobs.expirable():
+        if day in loaded:
+            continue
+        try:
+            _tell(jobs.expire(day, source))
+        except (StoreError, Stale, LookupError, ValueError) as error:
+            log.error("expire %s %s: %s", day, source, error)
+            failed.append(error)
+    if failed:
+        raise ExceptionGroup("retention: these days keep what they should not", failed)
 
 
 def due_months(jobs: Jobs, upto: Month) -> list[str]:
     """Months that want attention, oldest first: the run's own, every earlier one that some account has not closed, and the
     closed ones young enough to be mailed, so that a refused address is tried again the next night."""
-    from etl.closing import closings
+    from etl.manifests import revisions
 
     young = timedelta(days=jobs.settings.mail.max_age_days if jobs.settings.mail else 0)
     today = jobs.clock().astimezone(UTC).date()
 
     def due(month: Month) -> bool:
         return today - month.end <= young or bool(
-            {a.account_id for a in jobs.directory.of_month(month)} - set(closings(jobs.lake, month))
+            {a.account_id for a in jobs.directory.of_month(month)} - set(revisions(jobs.lake, month))
         )
 
     return [str(m) for m in jobs.statements.months() if m < upto and due(m)] + [str(upto)]
@@ -138,7 +179,7 @@ def _close(jobs: Jobs, month: Month) -> None:
         if result.closed:
             log.info("%s: %s is final, revision %d", result.account_id, month, result.revision)
         if result.later:
-            log.warning("%s: %s", result.account_id, result.later)
+            log.info("%s: %s", result.account_id, result.later)
         for reason in result.held[:10]:
             log.warning("%s: %s stays open: %s", result.account_id, month, reason)
     for sentence in jobs.loose_ends(month):

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
 from etl import closing
+from etl.closing import PRICED_LINES
 from etl.directory import Account, Directory, account_terms
 from etl.lake import Lake, Partition, Version
+from etl.manifests import closings
 from etl.money import MONEY
 from etl.periods import Month, runs
 from etl.rating.charge import NO_ACCOUNT, NO_DETECTION, NO_FEE, NO_PRICE
-from etl.schemas import DATASETS, PRODUCT_LINES, SECOND_LINES, UNASSIGNED
+from etl.schemas import DATASETS, PRODUCT_LINES, REASONS, SECOND_LINES, UNASSIGNED
 from etl.settings import Settings
 
 MISSING, BEHIND, LATE, LOADED, AHEAD, BEFORE, NONE = (
@@ -35,9 +37,6 @@ COMPARISONS = (DIFFERS, NOT_COMPARED, EXPLAINED, NO_TOTALS, MATCHES)
 
 LATE_AFTER = timedelta(days=1)
 """After the moment its night may begin: what is loaded for the first time later than that missed its night."""
-
-PRICED_LINES = ("text", "call", "campaign_call")
-"""Lines whose records get a price at the provider, sooner or later. A failed text has none: its fee is in totals only."""
 
 _FIXES = {
     NO_PRICE: "add the price to prices.csv, then python -m etl rate --month {month}",
@@ -60,6 +59,16 @@ _REMEDY = "ask the provider with the record id (docs/sources.md)"
 """Of `docs/sources.md`, by how a reason begins. Afterwards the days are loaded again."""
 
 
+CORRECTED = {
+    "account_id": pl.String, "for_month": pl.String, "currency": pl.String, "amount": MONEY, "products": MONEY,
+    "records": pl.Int64, "reasons": pl.String,
+}  # fmt: skip
+REVISED = {
+    "account_id": pl.String, "revision": pl.Int64, "replaces": pl.Int64, "reason": pl.String, "run_id": pl.String,
+    "closed_at": pl.Datetime("us", "UTC"),
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Operations:
     """One month. Holds no message body and no phone number; ``example`` is a record id or the name of a charge.
@@ -74,6 +83,8 @@ class Operations:
     ``money``       source, date, currency, cost, ledger_cost, ledger_fees, with_fees, apart, included
     ``margin``      account_id, known, currency, charged, products, provider_currency, provider_cost, margin, unpriced
     ``accounts``    account_id, name, state, revision, closed_at, currency, total, total_now, held
+    ``corrections`` account_id, for_month, currency, amount, products, records, reasons: booked on statements of the month
+    ``revisions``   account_id, revision, replaces, reason, run_id, closed_at: of the month, those that replaced another
     ``todo``        what needs doing, as sentences with the command to run, the most pressing first
     """
 
@@ -92,6 +103,8 @@ class Operations:
     margin: pl.DataFrame
     accounts: pl.DataFrame
     todo: tuple[str, ...]
+    corrections: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CORRECTED))
+    revisions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REVISED))
 
 
 # ------------------------------------------------------------------------------------------------ loads
@@ -424,6 +437,54 @@ def accounts(
     )  # fmt: skip
 
 
+def corrections(stated: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """`schemas.Statement` and `schemas.Corrections` of one month → `CORRECTED`: what is booked for each account and closed
+    month, of how many records, and why (``late (12 records), follows``). A record on several lines counts once."""
+    key, section, amount = ["account_id", "for_month"], pl.col("section"), pl.col("amount")
+    booked = (
+        stated.filter(section.is_in(["correction", "product_correction"]))
+        .group_by(*key, "currency")
+        .agg(
+            amount=amount.filter(section == "correction").sum().cast(MONEY),
+            products=amount.filter(section == "product_correction").sum().cast(MONEY),
+        )
+    )
+    record = pl.struct("source", "kind", "record_id").filter(pl.col("record_id").is_not_null())
+    counted = record.n_unique().cast(pl.Int64)
+    order = {reason: n for n, reason in enumerate(REASONS)}
+    by_reason = (
+        rows.group_by(*key, "reason")
+        .agg(records=counted)
+        .sort(pl.col("reason").replace_strict(order, return_dtype=pl.Int32))
+    )
+    noun = pl.when(pl.col("records") == 1).then(pl.lit("record")).otherwise(pl.lit("records"))
+    told = (
+        pl.when(pl.col("records") > 0)
+        .then(pl.format("{} ({} {})", "reason", "records", noun))
+        .otherwise("reason")
+    )  # fmt: skip
+    whys = by_reason.group_by(key, maintain_order=True).agg(reasons=told.str.join(", "))
+    every = rows.group_by(key).agg(records=counted)
+    return (
+        booked.join(every, on=key, how="left")
+        .join(whys, on=key, how="left")
+        .with_columns(pl.col("records").fill_null(0), pl.col("reasons").fill_null(""))
+        .select(*CORRECTED)
+        .sort("account_id", "for_month", "currency")
+    )
+
+
+def revisions(lake: Lake, month: Month) -> pl.DataFrame:
+    """`REVISED`: every close manifest of the month that replaced another, by account and revision."""
+    pins = (lake.get_pin(key) for key in sorted(lake.list_pins(f"close/month={month}/")))
+    rows = [
+        (pin["account_id"], pin["revision"], pin["replaces"], pin["reason"], pin["run_id"], _moment(pin["closed_at"]))
+        for pin in pins
+        if "replaces" in pin
+    ]
+    return pl.DataFrame(rows, schema=REVISED, orient="row")
+
+
 def todo(
     month: Month,
     loads: pl.DataFrame,
@@ -451,7 +512,7 @@ def todo(
     if ready:
         said.append(f"{ready} account(s) ready to close: python -m etl close --month {month}")
     waiting = accounts["held"].explode().drop_nulls()
-    said += sorted(set(waiting.filter(waiting.str.contains("is still open: close it first", literal=True))))
+    said += sorted(set(waiting.filter(waiting.str.contains("is still open: close it first|^within bounds: "))))
     return tuple(dict.fromkeys(said))
 
 
@@ -546,6 +607,8 @@ def gather(
         margin=margin(terms, charged(stated), costs(charges), waiting),
         accounts=standing,
         todo=todo(month, loaded, no_price, standing, behind, ends),
+        corrections=corrections(stated, _standing(lake, "corrections", month, manifests)),
+        revisions=revisions(lake, month),
     )
 
 
@@ -590,16 +653,24 @@ def _stated(lake: Lake, month: Month) -> tuple[pl.DataFrame, pl.DataFrame, dict[
     """(lines as they stand on statements, the newest lines, close manifests): an account that closed keeps the lines it
     was closed with. Each pinned partition is read once."""
     newest = _of_month(lake, "statement", month)
-    manifests = closing.closings(lake, month)
+    manifests = closings(lake, month)
+    return _standing(lake, "statement", month, manifests, newest), newest, manifests
+
+
+def _standing(
+    lake: Lake, dataset: str, month: Month, manifests: Mapping[str, dict], newest: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Rows of a dataset with one partition a month: of accounts that closed, as their manifests pin them."""
+    newest = _of_month(lake, dataset, month) if newest is None else newest
     pinned: dict[tuple[str, int], list[str]] = {}
     for account_id, manifest in manifests.items():
-        reference = manifest["statement"]
-        pinned.setdefault((reference["partition"], reference["seq"]), []).append(account_id)
+        if reference := manifest.get(dataset):
+            pinned.setdefault((reference["partition"], reference["seq"]), []).append(account_id)
     parts = [newest.filter(~pl.col("account_id").is_in(list(manifests)))]
     for (path, seq), ids in sorted(pinned.items()):
-        lines = lake.read(lake.version(Partition.parse(path), seq), newest.columns)
-        parts.append(lines.filter(pl.col("account_id").is_in(ids)))
-    return pl.concat(parts), newest, manifests
+        rows = lake.read(lake.version(Partition.parse(path), seq), newest.columns)
+        parts.append(rows.filter(pl.col("account_id").is_in(ids)))
+    return pl.concat(parts)
 
 
 def _holds(

@@ -16,10 +16,10 @@ MAX_GROUPS = (2**63 - 1) // WIDTH
 
 
 def digits(number: str) -> pl.Expr:
-    """E.164 text column → its digits; empty, which only the empty prefix matches, for anything that is not E.164
-    (short codes, names, clients)."""
-    e164 = pl.col(number).str.contains(r"^\+[1-9][0-9]{0,14}$").fill_null(False)
-    return pl.when(e164).then(pl.col(number).str.strip_prefix("+")).otherwise(pl.lit(""))
+    """E.164 text column → its digits; of a number that retention has cut (`etl.retention`), those that are left. Empty,
+    which only the empty prefix matches, for anything else (short codes, names, clients)."""
+    found = pl.col(number).str.extract(r"^\+([1-9][0-9]{0,14})(?:#[0-9a-f]*)?$")
+    return found.fill_null("")
 
 
 def find(

@@ -26,6 +26,9 @@ CATEGORIES = {
 
 COST_DIFFERS = "the cost differs"
 
+GONE_AFTER = {"recordings": 40}
+"""Category → days after which the provider lists what was deleted no more, and still counts it."""
+
 _SCHEMA = {
     "provider_account": pl.String,
     "category": pl.String,

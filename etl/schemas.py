@@ -35,9 +35,17 @@ UNITS = (
 NUMBER_CLASSES = ("local", "tollfree", "shortcode", "mobile")
 CLOCKS = ("dial", "answer")
 STATES = ("open", "provisional", "final")
-SECTIONS = ("usage", "tax", "rounding", "total", "product", "product_total")
-"""usage + tax + rounding = total. Products (subscriptions, credit packs) are paid apart, on their own page."""
-ENTRIES = ("open", "grant", "purchase", "recharge", "burn", "overage", "expire")
+SECTIONS = ("usage", "tax", "rounding", "correction", "total", "product", "product_correction", "product_total")
+"""usage + tax + rounding + correction = total. Products (subscriptions, credit packs) are paid apart, on their own page."""
+PARTS = {"total": ("usage", "tax", "rounding", "correction"), "product_total": ("product", "product_correction")}
+"""The sections that a total adds up."""
+CORRECTED = ("usage", "tax", "rounding", "product")
+"""The sections of a closed month that a correction may be of."""
+REASONS = ("late", "changed", "repriced", "gone", "taken back", "follows")
+"""Why a closed month is corrected: the record arrived after closing; it changed at the provider or whose it is; it is
+priced by another row; it is no longer of that month or account; a correction booked before is no longer due; the line is
+computed from what changed (taxes, rounding, what is charged by the month)."""
+ENTRIES = ("open", "correction", "grant", "purchase", "recharge", "burn", "overage", "expire")
 TAX_LEVELS = ("federal", "state", "local", "other")
 VERDICTS = ("ok", "explained", "unexplained", "no totals")
 """Of a comparison with the provider's own total; ``no totals``: the source gives none, so nothing was compared."""
@@ -99,7 +107,8 @@ def _count(description: str, *, nullable: bool = False, signed: bool = False) ->
 
 
 class Raw(dy.Schema):
-    """One page or file as received. Its bytes are a gzip member of the object ``_hist/raw/…/<object_sha256>.gz``."""
+    """One page or file as received. Its bytes are a gzip member of the object ``_hist/raw/…/<object_sha256>.gz``; once
+    retention has erased them, the three columns that say where they lay are null."""
 
     resource = _text("what was asked for: messages, calls, recordings, numbers, usage, or a file's kind", key=True)
     provider_account = _text("the provider's account the page belongs to; empty for a file drop", key=True)
@@ -107,9 +116,9 @@ class Raw(dy.Schema):
     url = _text("request without credentials, or the file's name", nullable=False)
     sha256 = _text("of the uncompressed bytes as received", nullable=False, regex="^[0-9a-f]{64}$")
     bytes = _count("length of the uncompressed bytes")
-    object_sha256 = _text("of the object that holds it; its name", nullable=False, regex="^[0-9a-f]{64}$")
-    object_offset = _count("where in the object its gzip member begins")
-    object_bytes = _count("length of that member")
+    object_sha256 = _text("of the object that holds it; its name; null once erased", regex="^[0-9a-f]{64}$")
+    object_offset = _count("where in the object its gzip member begins; null once erased", nullable=True)
+    object_bytes = _count("length of that member; null once erased", nullable=True)
 
 
 class Events(dy.Schema):
@@ -125,9 +134,9 @@ class Events(dy.Schema):
     status = _text("the provider's status word")
     occurred_at = _utc("sent or dialled; decides the UTC date")
     updated_at = _utc("the provider's last change; the newest version of a record wins")
-    from_number = _text("sender as the provider writes it (E.164, short code, name)")
-    to_number = _text("recipient as the provider writes it")
-    body = _text("the text; lives in raw and here only")
+    from_number = _text("sender as the provider writes it (E.164, short code, name); cut when it has expired")
+    to_number = _text("recipient as the provider writes it; cut when it has expired")
+    body = _text("the text; lives in raw and here only, null once it has expired")
     encoding = _one_of(ENCODINGS, "of the body", nullable=True)
     segments_reported = _count("the provider's count", nullable=True)
     segments_computed = _count("counted from the body", nullable=True)
@@ -136,7 +145,7 @@ class Events(dy.Schema):
     )
     segments_source = _one_of(SEGMENT_SOURCES, "which count is billed", nullable=True)
     media_count = _count("attachments", nullable=True)
-    carrier = _text("the other party's carrier, if the provider says")
+    carrier = _text("the other party's carrier, if the provider says, or carriers.csv when the number was cut")
     answered_at = _utc("when the call was picked up")
     ended_at = _utc("when the call ended")
     answered_seconds = _count("seconds from pick-up to the end; 0 when nobody answered", nullable=True)
@@ -309,10 +318,11 @@ class Holdings(dy.Schema):
 
 
 class Credits(dy.Schema):
-    """The credits ledger of one month: what moved, per account, day and lot. ``open`` rows carry the month before over.
+    """The credits ledger of one month: what moved, per account, day and lot. ``open`` rows carry the month before over,
+    ``correction`` rows what a closed month would have left otherwise.
 
-    open + grant + purchase + recharge + burn + expire = balance (burn and expire are negative). Overage is what no
-    credit covered: it is charged in money and changes no balance.
+    open + correction + grant + purchase + recharge + burn + expire = balance (burn and expire are negative). Overage is
+    what no credit covered: it is charged in money and changes no balance.
     """
 
     account_id = _text("the customer billed", key=True)
@@ -327,6 +337,37 @@ class Credits(dy.Schema):
     balance_allotment = _count("left of the period's allotment after this row")
     balance_purchased = _count("left of everything bought after this row")
     subscription_id = _text("the subscription in force")
+    for_month = _text("of a correction: the closed month it corrects")
+
+
+class Corrections(dy.Schema):
+    """Why a closed month's lines differ from what it was closed with, as booked in an open month: one row per record and
+    line, and one per line for what has no record. ``amount_exact`` of a line's rows adds up to its correction line's.
+    """
+
+    account_id = _text("the customer billed", nullable=False)
+    for_month = _text("the closed month corrected", nullable=False)
+    section = _one_of(CORRECTED, "of the line corrected")
+    line = _text("of the line corrected", nullable=False)
+    item = _text("of the line corrected")
+    direction = _one_of(DIRECTIONS, "seen from the account", nullable=True)
+    type = _one_of(TYPES, "what kind", nullable=True)
+    carrier = _text("for carrier fees")
+    registered = dy.Bool(nullable=True, description="for carrier fees")
+    tax_level = _one_of(TAX_LEVELS, "for taxes", nullable=True)
+    jurisdiction = _text("for taxes: who levies it")
+    rate_id = _text("for taxes: tax_id@valid_from of its row in taxes.csv")
+    unit = _one_of(UNITS, "of quantity", nullable=True)
+    currency = _text("ISO 4217", nullable=False)
+    date = dy.Date(nullable=True, description="UTC date of the record; null for what belongs to the month as a whole")
+    source = _text("where the record was read from; null where there is none")
+    kind = _one_of(KINDS, "of the record; null where there is none", nullable=True)
+    record_id = _text("the record; null where there is none")
+    reason = _one_of(REASONS, "why it differs")
+    rate_was = _text("row that priced the record when the month was closed")
+    rate_is = _text("row that prices it now")
+    quantity = _count("more (+) or less (-) than billed before", nullable=True, signed=True)
+    amount_exact = _money("more (+) or less (-) than billed before, full precision", nullable=False)
 
 
 class Monthly(dy.Schema):
@@ -365,7 +406,8 @@ class Statement(dy.Schema):
     tax_level = _one_of(TAX_LEVELS, "for taxes", nullable=True)
     jurisdiction = _text("for taxes: who levies it")
     rate_id = _text("for taxes: tax_id@valid_from of its row in taxes.csv")
-    quantity = _count("billed units", nullable=True)
+    for_month = _text("of a correction: the closed month it corrects")
+    quantity = _count("billed units; of a correction, more (+) or less (-)", nullable=True, signed=True)
     unit = _one_of(UNITS, "of quantity", nullable=True)
     base = _money("for taxes: the amount taxed")
     amount_exact = _money("before rounding", nullable=False)
@@ -466,5 +508,31 @@ DATASETS = {
             ),
         ),
         Dataset("statement", Statement, ("month",), ("account_id", "position")),
+        Dataset(
+            "corrections",
+            Corrections,
+            ("month",),
+            (
+                "account_id",
+                "for_month",
+                "section",
+                "line",
+                "item",
+                "direction",
+                "type",
+                "carrier",
+                "registered",
+                "tax_level",
+                "jurisdiction",
+                "rate_id",
+                "unit",
+                "currency",
+                "date",
+                "source",
+                "kind",
+                "record_id",
+                "reason",
+            ),
+        ),
     )
 }

@@ -15,11 +15,21 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsError
 
 SAFE_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
@@ -169,6 +179,42 @@ class ReportSettings(Section):
         return self
 
 
+class BoundsSettings(Section):
+    """What no account is charged on one UTC day before a person looked at it. Amounts are in the account's currency; in
+    one without cents they count a hundred times, in one with a thousandth part a tenth."""
+
+    daily_factor: Decimal | Literal["off"] = Field(
+        Decimal(10), description="times the median of its charged days in the 28 days before"
+    )
+    daily_floor: Decimal = Field(Decimal(100), ge=0, description="what the factor never holds")
+    daily_cap: Decimal | Literal["off"] = Field(Decimal(10_000), description="whatever was charged before")
+
+    @field_validator("daily_factor", "daily_cap")
+    @classmethod
+    def _above_nothing(cls, value: Decimal | str) -> Decimal | str:
+        if isinstance(value, Decimal) and not (value.is_finite() and value > 0):
+            raise ValueError('give a number above 0, or "off"')
+        return value
+
+
+class RetentionSettings(Section):
+    """How long texts and other people's numbers are kept. Ages count from the record's UTC date (docs/privacy.md)."""
+
+    bodies_days: int = Field(365, ge=1, description="days that texts live, and the pages as received")
+    numbers_days: int = Field(730, ge=1, description="days that other people's numbers live in full")
+    key_connection: str | None = Field(
+        None, description="connection whose password keys the hash of a cut number; without it a number is only cut"
+    )
+
+    @model_validator(mode="after")
+    def _numbers_last_longer(self) -> RetentionSettings:
+        if self.numbers_days < self.bodies_days:
+            raise ValueError(
+                f"numbers_days = {self.numbers_days} is less than bodies_days = {self.bodies_days}: pages hold both"
+            )
+        return self
+
+
 class Settings(BaseSettings):
     """Everything a run needs to know. Build it with `load`."""
 
@@ -188,6 +234,11 @@ class Settings(BaseSettings):
         (3, 8), description="days of the month on which the month before is read again"
     )
     close_after_days: int = Field(7, ge=0, le=31, description="days after a month's end before it may close")
+    price_wait_days: int = Field(
+        14, ge=0, le=62, description="days after a record's UTC date that a price still missing at the provider holds its month"
+    )
+    bounds: BoundsSettings = Field(default_factory=BoundsSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
     operators: tuple[str, ...] = Field((), description="who is mailed when a task fails")
     credits_per_segment: int = Field(1, ge=0, description="credits one billed segment burns, sent or received")
     number_billing: Literal["month_end", "days"] = Field(
@@ -197,6 +248,25 @@ class Settings(BaseSettings):
         "per_line", description="where taxes are rounded: on each line, or once on the statement"
     )
     _home: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _kept_while_read_again(self) -> Settings:
+        """What a night reads again must not have expired: each night would undo what the night before erased."""
+        read_again = max(self.lookback_days, 31 + max(self.reread_month_on, default=0))
+        if self.retention.bodies_days <= read_again:
+            raise ValueError(
+                f"retention.bodies_days = {self.retention.bodies_days}: days up to {read_again} days old are read again "
+                f"(lookback_days, reread_month_on): give {read_again + 1} or more"
+            )
+        return self
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """pydantic takes true for 1, false for 0 credits and a number for the seconds since 1970."""
+        if isinstance(value, bool) or (info.field_name == "start" and not isinstance(value, str | date)):
+            raise ValueError(f"{str(value).lower()} is no value of this key")
+        return value
 
     @field_validator("sources")
     @classmethod

@@ -3,16 +3,17 @@ manifest pins (`etl.closing`), else what is newest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 
 import polars as pl
 
-from etl.closing import as_closed, as_pinned, closings, missing_days, named, pinned, uncompared_days
+from etl.closing import as_closed, as_pinned, missing_days, named, uncompared_days
 from etl.directory import Account, Directory, account_terms
 from etl.lake import Lake, Partition, Version
+from etl.manifests import close_key, closings, pinned
 from etl.money import MONEY, rounded
 from etl.periods import Month
 from etl.reconcile import COST_DIFFERS
@@ -32,7 +33,7 @@ RECONCILED = {"date": pl.Date} | {
 LINE_KEYS = ("account_id", "line", "item", "direction", "type", "carrier", "registered", "unit", "currency")
 _PLACES = ("caller_place", "callee_place")
 _ORDER = (
-    "account_id", "_section", "_line", "_level", "direction", "type", "carrier", "registered", "item", "jurisdiction",
+    "account_id", "_section", "for_month", "_line", "_level", "direction", "type", "carrier", "registered", "item", "jurisdiction",
     "rate_id", "unit", "currency",
 )  # fmt: skip
 _DOWN = ("direction", "type", "registered")
@@ -48,12 +49,15 @@ def lines(
     accounts: Iterable[Account],
     rules: TaxRules | None = None,
     tax_rounding: str = "per_line",
+    corrections: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """`schemas.Daily` with ``date`` and `schemas.Monthly` of one month → `schemas.Statement`, a total for every account,
     also for one without usage.
 
     Each line is rounded half-up to the currency's minor unit, once, here; the total adds the rounded lines, so what is
     printed adds up (mission rule 2). Taxes by ``rules`` (none: no taxes), rounded as ``tax_rounding`` says (rule 10).
+    ``corrections``: `corrections.CHANGES` of closed months, lines as they are; those in another currency than the account's
+    can be on no statement of it.
     """
     terms = account_terms(accounts)
     known = terms.select("account_id", "currency")
@@ -66,9 +70,11 @@ def lines(
             amount=rounded(pl.col("amount_exact"), pl.col("currency")),
         )
     )
-    every = pl.concat([by_line, _tax_lines(bases, rules, terms, tax_rounding)], how="diagonal")
-    billed = every.filter(pl.col("section") != "product")
-    products = every.filter(pl.col("section") == "product")
+    every = pl.concat(
+        [by_line, _tax_lines(bases, rules, terms, tax_rounding), _correction_lines(corrections, known)], how="diagonal"
+    )
+    on_products = pl.col("section").is_in(["product", "product_correction"])
+    billed, products = every.filter(~on_products), every.filter(on_products)
     totals = [
         _totals_of(billed, known, "total"),
         _totals_of(products, known.join(products.select("account_id"), on="account_id", how="semi"), "product_total"),
@@ -136,6 +142,16 @@ def _tax_lines(bases: pl.DataFrame, rules: TaxRules | None, terms: pl.DataFrame,
     )  # fmt: skip
 
 
+def _correction_lines(changes: pl.DataFrame | None, known: pl.DataFrame) -> pl.DataFrame:
+    """`corrections.CHANGES` as rows of sections correction and product_correction."""
+    if changes is None:
+        return _no_lines()
+    product = pl.col("section") == "product"
+    return changes.join(known, on=["account_id", "currency"], how="semi").with_columns(
+        section=pl.when(product).then(pl.lit("product_correction")).otherwise(pl.lit("correction"))
+    )
+
+
 def _totals_of(rows: pl.DataFrame, accounts: pl.DataFrame, section: str) -> pl.DataFrame:
     sums = rows.group_by("account_id", "currency").agg(
         pl.col("amount_exact", "amount").sum().cast(MONEY), pl.col("unrated").sum()
@@ -189,7 +205,9 @@ class Statement:
     own totals, never with an amount; ``uncompared``: loaded days for which there is no comparison; both empty when
     ``own_provider`` is false: no provider account is this account's alone. ``comparison_kept`` is false for a month closed
     before comparisons were kept. ``earlier_ledger`` and ``earlier_monthly``: how lots of the ledger came in, and what packs
-    cost, in the earlier months in which those lots were bought.
+    cost, in the earlier months in which those lots were bought. ``corrections``: `schemas.Corrections` booked in this month,
+    behind the lines of section correction. Of a revision after the first, ``replaced_lines`` are the `schemas.Statement`
+    rows of the one before, ``reopened`` the reason given and ``reopened_at`` when.
 
     Of a closed month everything is as it was when it closed, but ``account.email_to``.
     """
@@ -217,6 +235,10 @@ class Statement:
     comparison_kept: bool = True
     earlier_ledger: pl.DataFrame = field(default_factory=DATASETS["credits"].empty)
     earlier_monthly: pl.DataFrame = field(default_factory=DATASETS["monthly"].empty)
+    corrections: pl.DataFrame = field(default_factory=DATASETS["corrections"].empty)
+    replaced_lines: pl.DataFrame = field(default_factory=DATASETS["statement"].empty)
+    reopened: str = ""
+    reopened_at: str = ""
 
     @property
     def statement_id(self) -> str:
@@ -261,13 +283,14 @@ class Statements:
         if month not in self.months():
             raise LookupError(f"there is no statement for {month}: run python -m etl run for its days first")
         shown = [m for m in month.last(HISTORY_MONTHS) if m in self.months()]
-        parts = {m: self._month(account_id, m) for m in shown}
+        told = self._told(account_id, month)
+        parts = {m: self._month(account_id, m, told) for m in shown}
         totals = (_totals(m, self._state(account_id, m), account, *parts[m]) for m in shown)
         first = next((m for m in shown if parts[m][2].height), month)
         history = tuple(t for t in totals if t.month >= first)
         manifest, own_lines, _, versions = parts[month]
         ledger = self._by_month("credits", manifest, month, account_id)
-        earlier_ledger, earlier_monthly = self._bought_before(account_id, month, ledger)
+        earlier_ledger, earlier_monthly = self._bought_before(account_id, month, ledger, told)
         compared, uncompared, own_provider = self._comparison(account_id, month, manifest, versions[1:])
         names = as_pinned(manifest, named(self.directory, account_id))
         before = parts.get(month - 1)
@@ -297,7 +320,17 @@ class Statements:
             comparison_kept=manifest is None or "provider_accounts" in manifest,
             earlier_ledger=earlier_ledger,
             earlier_monthly=earlier_monthly,
+            corrections=self._by_month("corrections", manifest, month, account_id),
+            **self._replaced(account_id, month, manifest),
         )
+
+    def _replaced(self, account_id: str, month: Month, manifest: dict | None) -> dict:
+        """Of a later revision: the lines it replaces, why, and when."""
+        if manifest is None or "replaces" not in manifest:
+            return {}
+        before = self.lake.get_pin(close_key(month, account_id, manifest["replaces"]))
+        lines_ = self._of_account((pinned(self.lake, before["statement"]),), "statement", account_id)
+        return {"replaced_lines": lines_, "reopened": manifest["reason"], "reopened_at": manifest["closed_at"]}
 
     def _comparison(
         self, account_id: str, month: Month, manifest: dict | None, days: Iterable[Version]
@@ -344,13 +377,26 @@ class Statements:
         rows = self._of_account((version,) if version else (), dataset, account_id)
         return rows.select(DATASETS[dataset].columns)
 
-    def _bought_before(self, account_id: str, month: Month, ledger: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _told(self, account_id: str, month: Month) -> dict[str, int]:
+        """Month → the revision of it that a closed month was closed beside: what a page says of earlier months stays."""
+        return (self._closed(month).get(account_id) or {}).get("told", {})
+
+    def _manifest(self, account_id: str, month: Month, told: Mapping[str, int]) -> dict | None:
+        manifest = self._closed(month).get(account_id)
+        revision = told.get(str(month))
+        if manifest and revision and revision != manifest["revision"]:
+            return self.lake.get_pin(close_key(month, account_id, revision))
+        return manifest
+
+    def _bought_before(
+        self, account_id: str, month: Month, ledger: pl.DataFrame, told: Mapping[str, int]
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """What brought the ledger's lots in that were bought in earlier months: rows of those months' ledgers, and their
         packs. Months close in order, so where this one is closed they are pinned too."""
         days = ledger["bought_at"].drop_nulls().dt.date().unique().sort()
         found = {"credits": [DATASETS["credits"].empty()], "monthly": [DATASETS["monthly"].empty()]}
         for earlier in dict.fromkeys(Month.of(day) for day in days if day < month.first):
-            manifest = self._closed(earlier).get(account_id)
+            manifest = self._manifest(account_id, earlier, told)
             for dataset, rows in found.items():
                 rows.append(self._by_month(dataset, manifest, earlier, account_id))
         came_in = pl.col("entry").is_in(["purchase", "recharge"])
@@ -374,9 +420,11 @@ class Statements:
             self._lacking[month] = missing_days(self.lake, self._month_days(month), month, self.sources, self.start)
         return self._lacking[month]
 
-    def _month(self, account_id: str, month: Month) -> tuple[dict | None, pl.DataFrame, pl.DataFrame, list[Version]]:
+    def _month(
+        self, account_id: str, month: Month, told: Mapping[str, int]
+    ) -> tuple[dict | None, pl.DataFrame, pl.DataFrame, list[Version]]:
         """(close manifest or None, statement lines, daily rows, versions read) of one account's month."""
-        manifest = self._closed(month).get(account_id)
+        manifest = self._manifest(account_id, month, told)
         if manifest:
             statement = pinned(self.lake, manifest["statement"])
             days = [pinned(self.lake, reference) for reference in manifest["daily"]]

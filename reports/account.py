@@ -287,7 +287,12 @@ def bought(rows: tuple[Shelved, ...], formats_of: dict[str, Formats]) -> list[Wo
         for line, name in (("subscription", "subscription"), ("credit_pack", "credit pack"))
     ]
     what = " and ".join(f"{f.count(n)} {name if n == 1 else name + 's'}" for n, name in counts if n) or "products"
-    taxed = " with taxes" if any(r.line == "tax" and r.amount for r in products.rows) else ""
+    more_than_bought = [
+        "taxes" if any(r.line == "tax" and r.amount for r in products.rows) else "",
+        "corrections of closed months" if any(r.of for r in products.rows) else "",
+    ]
+    said = " and ".join(filter(None, more_than_bought))
+    taxed = f" with {said}" if said else ""
     simulated = sum((r.amount for r in products.rows if r.simulated), ZERO)
     more = f", {f.money(simulated)} of it simulated" if simulated else ""
     return [
@@ -301,9 +306,16 @@ def bought_detail(row: ProductRow, f: Formats) -> str:
     if row.line == "tax":
         return ", ".join(filter(None, (row.place, f"on {f.money(row.base)}" if row.base is not None else "")))
     if row.quantity is None:
-        return row.kind
+        return row.place or row.kind
+    if row.of:
+        return f"{'+' if row.quantity > 0 else '−'}{f.amount_of(abs(row.quantity), row.unit)}"
     many = f.amount_of(row.quantity, row.unit)
     return f"{many} × {price(row.price, f)}" if row.price is not None and row.quantity != 1 else many
+
+
+def corrects(row: ProductRow) -> str:
+    """Which closed month a correction is of; empty for a product of the month itself."""
+    return f"correction of {month_year(Month.parse(row.of))}" if row.of else ""
 
 
 def price(amount: Decimal, f: Formats) -> str:
@@ -379,6 +391,7 @@ def product_terms(rows: Iterable[Shelved]) -> list[tuple[str, str]]:
         "Credit pack": "credit_pack" in lines,
         "Simulated": any(row.simulated for row in all_of_them),
         "Tax": "tax" in lines,
+        "Correction": "correction" in lines,
     }
     return [(term, text) for term, text in _PRODUCT_TERMS if used.get(term, True)]
 
@@ -412,5 +425,6 @@ _PRODUCT_TERMS = (
     ("Credit pack", "Bought credits never lapse. A recharge is a pack that was bought because credits ran low."),
     ("Simulated", "Nobody reported this recharge: it is what the settings of the subscription would have bought."),
     ("Tax", "Taken of the amount beside it."),
+    ("Correction", "What changed of a closed month’s products later: more or less than was paid for them."),
     ("Month", "Months are cut in UTC. A product belongs to the month it fell due or was bought in."),
 )  # fmt: skip

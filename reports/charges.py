@@ -20,6 +20,8 @@ SPLIT_LINES = ("call", "text", "video", "carrier_fee")
 """Lines whose parts are always shown; others when they have more than one, or one with a name of its own."""
 ONE_OFF_LINES = ("adjustment",)
 """Lines whose parts are not compared with the month before: what was refunded then says nothing about this month."""
+CORRECTION = "correction"
+CORRECTIONS = "Corrections of closed months"
 WHOLE_LINES = ("tier_adjustment", "adjustment")
 """Lines that move a total as a whole: one reason says less than their sum."""
 
@@ -105,7 +107,7 @@ class TaxRow:
 class ProductRow:
     """A product of one month, or a tax on products: paid apart, in no total of a statement. ``days`` are those it fell due
     or was bought on and ``price`` is that of one, if all have the same; a tax has its ``place`` and the amount taxed,
-    ``base``."""
+    ``base``; a correction has the closed month ``of`` which it corrects a line."""
 
     line: str
     label: str
@@ -117,6 +119,7 @@ class ProductRow:
     days: tuple[date, ...] = ()
     place: str = ""
     base: Decimal | None = None
+    of: str = ""
 
     @property
     def kind(self) -> str:
@@ -290,12 +293,16 @@ def fewer(rows: tuple[Row, ...], most: int, name: Callable[[int], str]) -> tuple
     return (*(rows[i] for i in kept), replace(whole, label=label, parts=()))
 
 
-def driver(charges: tuple[ChargeRow, ...], taxes: tuple[TaxRow, ...], total: Change) -> ChargeRow | TaxRow | None:
-    """The row that moved most in the direction the total moved."""
+def driver(
+    charges: tuple[ChargeRow, ...], taxes: tuple[TaxRow, ...], total: Change, corrections: Change | None = None
+) -> ChargeRow | TaxRow | None:
+    """The row that moved most in the direction the total moved; ``corrections`` of closed months count as one."""
     if total.kind not in ("up", "down"):
         return None
     sign = 1 if total.difference > 0 else -1
     rows = [p for row in charges for p in ((row,) if row.key.line in WHOLE_LINES else row.parts or (row,))]
+    if corrections:
+        rows.append(ChargeRow(Key("correction"), CORRECTIONS, corrections.now, corrections.now, corrections))
     best = max([*rows, *taxes], key=lambda r: sign * r.change.difference, default=None)
     return best if best and sign * best.change.difference > 0 else None
 
@@ -358,9 +365,12 @@ def _taxes(rows: Iterable[dict]) -> dict[tuple[str, str, str], tuple]:
 # ------------------------------------------------------------------------------------------------ products
 
 
-def products(lines: Iterable[dict], simulated: Container[str] = (), monthly: Iterable[dict] = ()) -> Products | None:
+def products(
+    lines: Iterable[dict], simulated: Container[str] = (), monthly: Iterable[dict] = (), corrected: Iterable = ()
+) -> Products | None:
     """Subscriptions and credit packs of the month, and the taxes on them; None without any. ``simulated``: the items
-    that are our own recharges, reported by nobody. ``monthly``: `schemas.Monthly` rows, which have days and prices."""
+    that are our own recharges, reported by nobody. ``monthly``: `schemas.Monthly` rows, which have days and prices.
+    ``corrected``: `reports.corrected.CorrectedMonth` of earlier months' products, which come last."""
     days: dict[tuple, set[date]] = defaultdict(set)
     prices: dict[tuple, set[Decimal | None]] = defaultdict(set)
     for row in monthly:
@@ -378,7 +388,12 @@ def products(lines: Iterable[dict], simulated: Container[str] = (), monthly: Ite
             into[1] += row["quantity"] or 0
             into[2] = into[2] if row["base"] is None else (into[2] or ZERO) + row["base"]
             into[3] += filter(None, [row["jurisdiction"]])
-    if not found and not total:
+    later = [
+        ProductRow(CORRECTION, row.label, row.amount, row.quantity, row.unit, place=row.place, of=str(month.month))
+        for month in corrected
+        for row in month.rows
+    ]
+    if not found and not total and not later:
         return None
     rows = []
     for (line, item, unit), (amount, quantity, base, places) in found.items():
@@ -393,4 +408,4 @@ def products(lines: Iterable[dict], simulated: Container[str] = (), monthly: Ite
             )
         )  # fmt: skip
     rows.sort(key=lambda r: (_position(r.line), r.label, r.simulated))
-    return Products(tuple(rows), total)
+    return Products((*rows, *later), total)

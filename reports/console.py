@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from etl import redaction
 from etl.periods import Month
 from etl.settings import ConfigurationError
 from reports.jobs import Outcome, Reports
@@ -108,8 +109,8 @@ def _bar(verb: str, outcomes: Iterable[Outcome], total: int, as_json: bool) -> I
 
 def _stop(code: int, error: Exception, as_json: bool) -> int:
     if os.environ.get("TOLLBOOK_DEBUG"):
-        traceback.print_exc()
-    text = str(error) or type(error).__name__
+        print(redaction.mask(traceback.format_exc()), file=sys.stderr)
+    text = redaction.mask(str(error)) or type(error).__name__
     print(json.dumps({"error": text, "exit_code": code}) if as_json else f"tollbook: {text}", file=sys.stderr)
     return code
 
@@ -120,6 +121,7 @@ class _JsonLines(logging.Formatter):
 
 
 def _log(as_json: bool) -> None:
+    redaction.install()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines() if as_json else logging.Formatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

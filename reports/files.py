@@ -16,6 +16,7 @@ import polars as pl
 from etl.money import minor_digits
 from etl.periods import Month
 from etl.schemas import DATASETS, OWNER_KINDS, STATES
+from reports.corrected import CHANGES
 from reports.focus import export as focus
 from reports.focus import rows as focus_rows
 from reports.focus.columns import COLUMNS as FOCUS_COLUMNS
@@ -36,13 +37,17 @@ from reports.tabular import (
 
 __all__ = ["Column", "File", "amount", "make", "neutralise", "package", "restore"]
 
-CHARGED = ("usage", "tax", "rounding")
+CHARGED = ("usage", "tax", "rounding", "correction")
 """Sections of a statement that come to its total."""
 
 
 def make(page: Page, issuer: str = focus.ISSUER) -> tuple[File, ...]:
     """Every file of the page, the dictionary last. ``issuer`` is who sends the statement, as the FOCUS files name it."""
     files = [usage_daily(page), usage_by_owner(page), charges(page), monthly_charges(page)]
+    if page.corrections.rows:
+        files.append(corrections(page))
+    if page.revised:
+        files.append(changes(page))
     if page.products:
         files.append(products(page))
     if page.credits:
@@ -128,20 +133,23 @@ def usage_by_owner(page: Page) -> File:
 def charges(page: Page) -> File:
     names = ("section", "line", "item", "direction", "type", "carrier", "registered", "tax_level", "jurisdiction",
              "rate_id", "quantity", "unit", "base", "amount_exact", "amount", "currency", "events", "unrated")  # fmt: skip
-    kind = Column("charge_type", "string", "what kind of line", enum=("usage", "tax", "adjustment"))
+    kind = Column("charge_type", "string", "what kind of line", enum=("usage", "tax", "adjustment", "correction"))
+    what = "One row per charge line, tax and rounding difference; the amounts add up to the total"
+    if page.corrections.months:
+        names = (*names, "for_month")
+        what = "One row per charge line, tax, rounding difference and correction; the amounts add up to the total"
     columns = (*_PERIOD, *_STANDING, _POSITION, kind, *_contract("statement", *names))
     rows = (
         [*_standing(page), row["position"], _charge_type(row), *_values(row, names, page)]
         for row in page.lines
         if row["section"] in CHARGED
     )
-    return from_rows("charges.csv", "One row per charge line, tax and rounding difference; the amounts add up to the total",
-                 columns, ("position",), rows)  # fmt: skip
+    return from_rows("charges.csv", what, columns, ("position",), rows)
 
 
 def _charge_type(row: dict) -> str:
-    if row["section"] == "tax":
-        return "tax"
+    if row["section"] in ("tax", "correction"):
+        return row["section"]
     return "adjustment" if row["section"] == "rounding" or row["line"] == "adjustment" else "usage"
 
 
@@ -161,10 +169,12 @@ def monthly_charges(page: Page) -> File:
 def products(page: Page) -> File:
     names = ("line", "item", "tax_level", "jurisdiction", "rate_id", "quantity", "unit", "base", "amount_exact", "amount",
              "currency")  # fmt: skip
+    if page.corrections.products:
+        names = (*names, "for_month")
     rows = (
         [*_standing(page), row["position"], *_values(row, names, page)]
         for row in page.lines
-        if row["section"] == "product"
+        if row["section"] in ("product", "product_correction")
     )
     return from_rows("products.csv", "One row per subscription, credit pack and tax on them; paid apart, not in the total",
                  (*_PERIOD, *_STANDING, _POSITION, *_contract("statement", *names)), ("position",), rows)  # fmt: skip
@@ -173,9 +183,53 @@ def products(page: Page) -> File:
 def credits(page: Page) -> File:
     names = ("date", "at", "entry", "lot", "bought_at", "credits", "simulated", "balance_allotment", "balance_purchased",
              "subscription_id")  # fmt: skip
+    if any(row["for_month"] for row in page.ledger):
+        names = (*names, "for_month")
     rows = ([*_standing(page), row["position"], *_values(row, names, page)] for row in page.ledger)
     return from_rows("credits.csv", "The credits ledger: one row per movement, with both balances after it",
                  (*_PERIOD, *_STANDING, _POSITION, *_contract("credits", *names)), ("position",), rows)  # fmt: skip
+
+
+def corrections(page: Page) -> File:
+    """Record by record why lines of closed months are corrected."""
+    names = ("for_month", "section", "line", "item", "direction", "type", "carrier", "registered", "tax_level",
+             "jurisdiction", "rate_id", "unit", "date", "source", "kind", "record_id", "reason", "rate_was", "rate_is",
+             "quantity", "amount_exact", "currency")  # fmt: skip
+    line = Column("line_position", "integer", "position in charges.csv or products.csv of the correction this is part of; "
+                  "empty where all of it comes to nothing", False)  # fmt: skip
+    rows = (
+        [*_standing(page), position, row["position"], *_values(row, names, page)]
+        for position, row in enumerate(page.corrections.rows)
+    )
+    return from_rows("corrections.csv", "One row per record behind a correction of a closed month, and what follows from it",
+                 (*_PERIOD, *_STANDING, _POSITION, line, *_contract("corrections", *names)), ("position",), rows)  # fmt: skip
+
+
+def changes(page: Page) -> File:
+    """Every line that the revision before has otherwise."""
+    names = ("section", "line", "item", "direction", "type", "carrier", "registered", "tax_level", "jurisdiction",
+             "rate_id", "for_month", "unit")  # fmt: skip
+    figures = tuple(
+        Column(f"{name}{ending}", kind, f"{what} in {of}", False)
+        for ending, of in (("_before", "the revision before; empty where it has no such line"),
+                           ("", "this revision; empty where it has no such line"))
+        for name, kind, what in (("quantity", "integer", "billed units"), ("amount_exact", "number", "before rounding"),
+                                 ("amount", "number", "rounded to the currency's minor unit"))
+    )  # fmt: skip
+    kind = Column("change", "string", "what became of the line", enum=CHANGES)
+    columns = (*_PERIOD, *_STANDING, _POSITION, kind, *_contract("statement", *names), *figures, _CURRENCY)
+    both = (*page.revised.changes, *page.revised.products)
+
+    def side(line: dict | None) -> list:
+        return _values(line, ("quantity", "amount_exact", "amount"), page) if line else [None] * 3
+
+    rows = (
+        [*_standing(page), position, one.kind, *_values(one.row, names, page), *side(one.was),
+         *side(None if one.after is None else one.row), page.currency]
+        for position, one in enumerate(both)
+    )  # fmt: skip
+    return from_rows("changes.csv", f"One row per line that revision {page.revised.replaces} has otherwise", columns,
+                 ("position",), rows)  # fmt: skip
 
 
 def history_daily(page: Page) -> File:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from etl.periods import Month
 from etl.settings import ConfigurationError, Resolver, Settings
 
 if TYPE_CHECKING:
+    from etl.explain import Explanation
     from etl.lake import Lake, Store
     from etl.operations import Operations
     from etl.statement import Statement, Statements
@@ -44,6 +46,10 @@ class Jobs(Protocol):
     def statements(self) -> Statements: ...
 
     def operations(self, month: Month) -> Operations: ...
+
+    def explanations(self) -> Callable[[str, Month], tuple[Explanation, ...]]: ...
+
+    def withheld(self, month: Month, *, mail: bool = False) -> dict[str, str]: ...
 
 
 class Failed(Exception):
@@ -156,18 +162,21 @@ class Reports:
             yield self._guarded("pdf", account_id, month, lambda a: self._pdf(a, month, out, printer))
 
     def publish(self, month: Month, accounts: Iterable[str] | None = None) -> Iterator[Outcome]:
-        """Put pages and files into the reports store."""
-        yield from self._publish("publish", self.publisher, month, accounts)
+        """Put pages and files into the reports store, but for an account whose figures break a promise."""
+        yield from self._publish("publish", self.publisher, month, accounts, self.jobs.withheld(month))
 
     def mail(self, month: Month, accounts: Iterable[str] | None = None) -> Iterator[Outcome]:
         """Send each account's final statement to its recipients, each once."""
         from reports.outbox import Outbox
         from reports.smtp import Server
 
-        settings = self._mail_settings()
+        settings, withheld = self._mail_settings(), self.jobs.withheld(month, mail=True)
         outbox = Outbox(self.jobs.lake)
         with Server(self.jobs.resolve(settings.connection), starttls=settings.starttls) as server:
             for account_id in self.accounts(month, accounts):
+                if account_id in withheld:
+                    yield Outcome("mail", account_id, str(month), error=f"not mailed: {withheld[account_id]}")
+                    continue
                 yield self._guarded("mail", account_id, month, lambda a: self._mail(a, month, outbox, server))
 
     def preview(
@@ -208,10 +217,20 @@ class Reports:
     # -------------------------------------------------------------------------------------------- one account
 
     def _publish(
-        self, verb: str, publisher: Publisher, month: Month, accounts: Iterable[str] | None
+        self,
+        verb: str,
+        publisher: Publisher,
+        month: Month,
+        accounts: Iterable[str] | None,
+        withheld: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[Outcome]:
+        explain = self.jobs.explanations()
+
         def work(account_id: str) -> Outcome:
-            done = publisher.publish(self._statement(account_id, month))
+            unexplained: list[str] = []
+            done = publisher.publish(
+                self._statement(account_id, month), self._explained(explain, account_id, month, unexplained)
+            )
             written, kept, failed = done.written, done.kept, []
             waiting, seen = list(done.follow), set()
             while waiting:
@@ -220,7 +239,9 @@ class Reports:
                     continue
                 seen.add(other)
                 try:
-                    again = publisher.publish(self._statement(account_id, other))
+                    again = publisher.publish(
+                        self._statement(account_id, other), self._explained(explain, account_id, other, unexplained)
+                    )
                 except Exception as error:  # noqa: BLE001 - the month itself is published, and the others still follow
                     failed.append(f"{other}: {_told(error, account_id)}")
                     continue
@@ -231,11 +252,36 @@ class Reports:
                     f"{month} was dealt with; months that tell of others were not published again: {'; '.join(failed)}"
                 )
             return Outcome(
-                verb, account_id, str(month), done.state, done.revision, done.page, written, kept, done.held, error
-            )
+                verb, account_id, str(month), done.state, done.revision, done.page, written, kept,
+                (*done.held, *unexplained), error,
+            )  # fmt: skip
 
         for account_id in self.accounts(month, accounts):
+            if account_id in withheld:
+                yield Outcome(verb, account_id, str(month), error=f"not published: {withheld[account_id]}")
+                continue
             yield self._guarded(verb, account_id, month, work)
+
+    def _explained(
+        self, explain: Callable[[str, Month], tuple[Explanation, ...]], account_id: str, month: Month, held: list[str]
+    ) -> Callable[[], tuple[Explanation, ...]]:
+        """The explanations of a statement's lines. What goes wrong on the way to them stops no statement: it is ``held``."""
+
+        def given() -> tuple[Explanation, ...]:
+            try:
+                found = explain(account_id, month)
+            except Exception as error:  # noqa: BLE001 - the statement stands without them
+                held.append(f"{month} is published without its explanations: {_told(error, account_id)}")
+                return ()
+            for one in found:
+                if not one.sound:
+                    held.append(
+                        f"{month} line {one.line['position']} does not add up: python -m etl explain --account {account_id} "
+                        f"--month {month} --line {one.line['position']}"
+                    )
+            return found
+
+        return given
 
     def _pdf(self, account_id: str, month: Month, out: Path, printer) -> Outcome:
         from reports import files, paper
@@ -257,10 +303,13 @@ class Reports:
 
         settings = self._mail_settings()
         age = (self._today() - month.end).days
+        statement = self._statement(account_id, month)
+        if age > settings.max_age_days and statement.revision > 1 and statement.closed_at:
+            # A month that was opened again is news from then on.
+            age = (self._today() - datetime.fromisoformat(statement.closed_at).astimezone(UTC).date()).days
         if age > settings.max_age_days:
             log.info("%s %s ended %d days ago: published, not mailed", account_id, month, age)
             return Outcome("mail", account_id, str(month), details={"too_old": age})
-        statement = self._statement(account_id, month)
         page = build(statement)
 
         def outcome(**more) -> Outcome:
@@ -273,6 +322,7 @@ class Reports:
                 held=(f"{month} revision {page.revision} is not published: run python -m reports publish first",)
             )
         links, held, sent, already = self.publisher.mail_links(page), [], 0, 0
+        explained = self.publisher.explanation(page, links)
         recipients = _distinct(statement.account.email_to)
         if not recipients:
             held.append("accounts.csv names no e-mail address")
@@ -282,7 +332,9 @@ class Reports:
                 already += 1
                 continue
             try:
-                message = compose(page, recipient, settings, links, contact=self.settings.reports.contact)
+                message = compose(
+                    page, recipient, settings, links, contact=self.settings.reports.contact, explained=explained
+                )
                 outbox.intend(entry, message["Message-ID"])
                 server.send(message, settings.sender, recipient)
             except (NotSendable, Refused) as error:
@@ -300,9 +352,13 @@ class Reports:
         statement = self._statement(account_id, month)
         page = build(statement)
         settings, links = self._mail_settings(), self.publisher.mail_links(page)
+        explained = self.publisher.explanation(page, links)
         written = 0
         for recipient in [to] if to else _distinct(statement.account.email_to):
-            message = compose(page, recipient, settings, links, contact=self.settings.reports.contact, preview=bool(to))
+            message = compose(
+                page, recipient, settings, links, contact=self.settings.reports.contact, preview=bool(to),
+                explained=explained,
+            )  # fmt: skip
             if folder:
                 folder.mkdir(parents=True, exist_ok=True)
                 name = f"{account_id}_{month}_{written + 1}.eml"

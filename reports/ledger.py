@@ -20,6 +20,7 @@ LOTS_SHOWN = 12
 # (entry, simulated) → what it is called, in the order of the page.
 _ROWS = {
     ("open", False): "Opened with",
+    ("correction", False): "Corrections of closed months",
     ("grant", False): "Granted by the plan",
     ("purchase", False): "Packs added",
     ("recharge", False): "Auto-recharges, reported",
@@ -39,6 +40,8 @@ class CreditRow:
     bought: int | None
     simulated: bool = False
     days: tuple[date, ...] = ()
+    months: tuple[str, ...] = ()
+    """The closed months that a correction is for."""
 
     @property
     def total(self) -> int:
@@ -47,7 +50,8 @@ class CreditRow:
 
 @dataclass(frozen=True)
 class Lot:
-    """Credits that were bought at one moment. ``count`` is more than 1 for several shown as one."""
+    """Credits that were bought at one moment. ``opened`` is after what was corrected of closed months; ``count`` is more
+    than 1 for several shown as one."""
 
     lot: str
     bought_at: datetime | None
@@ -107,6 +111,10 @@ class Credits:
         return self.total("open")
 
     @property
+    def corrected(self) -> bool:
+        return any(row.entry == "correction" for row in self.rows)
+
+    @property
     def lost(self) -> int:
         return -self.total("expire")
 
@@ -129,17 +137,26 @@ def build(statement_id: str, ledger: pl.DataFrame) -> Credits | None:
             continue
         kind = (entry["entry"], entry["entry"] == "recharge" and bool(entry["simulated"]))
         part = 0 if entry["lot"] == ALLOTMENT else 1
-        into = sums.setdefault(kind, [None, None, []])
+        into = sums.setdefault(kind, [None, None, [], []])
         into[part] = (into[part] or 0) + entry["credits"]
         into[2].append(entry["date"])
+        into[3] += filter(None, [entry["for_month"]])
         if part:
             lots[entry["lot"]] = _with(lots.get(entry["lot"]), entry)
-    sums.setdefault(("open", False), [0, 0, []])
+    sums.setdefault(("open", False), [0, 0, [], []])
     unknown = sums.keys() - _ROWS.keys()
     if unknown:
         raise DoesNotAddUp(f"{statement_id}: the credits ledger has entries of an unknown kind: {sorted(unknown)}")
     rows = tuple(
-        CreditRow(kind[0], label, sums[kind][0], sums[kind][1], kind[1], tuple(dict.fromkeys(sums[kind][2])))
+        CreditRow(
+            kind[0],
+            label,
+            sums[kind][0],
+            sums[kind][1],
+            kind[1],
+            tuple(dict.fromkeys(sums[kind][2])),
+            tuple(dict.fromkeys(sums[kind][3])),
+        )  # fmt: skip
         for kind, label in _ROWS.items()
         if kind in sums
     )
@@ -188,7 +205,8 @@ def _check(statement_id: str, entries: tuple[dict, ...]) -> None:
 def _with(lot: Lot | None, entry: dict) -> Lot:
     lot = lot or Lot(entry["lot"], entry["bought_at"], 0, 0, 0, 0)
     moved = entry["credits"]
-    name = {"open": "opened", "purchase": "added", "recharge": "added", "grant": "added"}.get(entry["entry"], "used")
+    names = {"open": "opened", "correction": "opened", "purchase": "added", "recharge": "added", "grant": "added"}
+    name = names.get(entry["entry"], "used")
     size = -moved if name == "used" else moved
     return replace(
         lot,

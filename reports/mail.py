@@ -23,6 +23,7 @@ from etl.periods import Month
 from etl.settings import MailSettings
 from reports import remarks, words
 from reports.charges import Change
+from reports.corrected import fewest
 from reports.formats import Formats, month_year
 from reports.links import PAGE, Links
 from reports.model import Page
@@ -35,6 +36,8 @@ FINDINGS = 3
 """Findings in a mail; the page has the others."""
 TOP = 8
 """Rows of charges in a mail; the page has them all."""
+CHANGES, CORRECTED, WHYS = 6, 6, 3
+"""Lines of a revision that differ, corrected months, and reasons of each; the page has more, its files have all."""
 WIDTH = 72
 _ADDRESS = re.compile(r"\A[^\s<>@,;:()\[\]\\\"]{1,64}@[A-Za-z0-9.-]{1,255}\Z")
 _VERBATIM = {"message-id", "in-reply-to", "references", "list-id", "list-unsubscribe"}
@@ -68,8 +71,10 @@ def compose(
     *,
     contact: str | None = None,
     preview: bool = False,
+    explained: str | None = None,
 ) -> EmailMessage:
-    """The message for one recipient. NotSendable for an address or name that would not stay inside its header."""
+    """The message for one recipient. NotSendable for an address or name that would not stay inside its header.
+    ``explained`` is the link to where the amounts come from."""
     f = Formats(page.locale, page.currency)
     unsubscribe = _unsubscribe(page, settings)
     report = links.file(PAGE)
@@ -78,6 +83,7 @@ def compose(
         "f": f,
         "subject": subject(page, f, settings, preview=preview),
         "report": report,
+        "explained": explained,
         "products": links.products,
         "charges": top(page),
         "folder": links.folder,
@@ -88,6 +94,9 @@ def compose(
         "notes": words.notes(page),
         "findings": remarks.remarks(page, f, FINDINGS),
         "longest": max((row.usage.segments for row in page.history), default=0),
+        "corrected": _corrected(page, f, links),
+        "changed": fewest((*page.revised.changes, *page.revised.products), CHANGES) if page.revised else (),
+        "revised_totals": _totals(page),
     }
     message = EmailMessage(policy=_POLICY)
     try:
@@ -115,6 +124,33 @@ def top(page: Page) -> list[tuple[str, Decimal, Change]]:
     before = None if None in befores else sum(befores, Decimal(0))
     rows = [(row.label, row.amount, row.change) for row in page.charges if row in shown]
     return [*rows, (f"{len(rest)} other charges", amount, Change(amount, before))]
+
+
+def _corrected(page: Page, f: Formats, links: Links) -> list[tuple[str, str | None, str, Decimal]]:
+    """(month, link to its statement, why, amount) of what is corrected of closed months; of many, the newest and the rest."""
+    rows = []
+    for months, more in ((page.corrections.months, ""), (page.corrections.products, ", products paid apart")):
+        shown = months if len(months) <= CORRECTED else months[1 - CORRECTED :]
+        rest = months[: len(months) - len(shown)]
+        if rest:
+            amount = sum((month.amount for month in rest), Decimal(0))
+            rows.append((f"{len(rest)} earlier months{more}", None, "", amount))
+        rows += [
+            (
+                f"{month_year(month.month)}{more}", links.month(month.month),
+                words.whys(month, month.month, f, WHYS), month.amount,
+            )
+            for month in shown
+        ]  # fmt: skip
+    return rows
+
+
+def _totals(page: Page) -> list[tuple[str, Change]]:
+    """What a revision and the one before came to; of the products where that differs."""
+    if page.revised is None:
+        return []
+    more = [("Products, paid apart", page.revised.product_total)] if page.revised.products else []
+    return [("Total", page.revised.total), *more]
 
 
 def subject(page: Page, f: Formats, settings: MailSettings, *, preview: bool = False) -> str:

@@ -18,7 +18,7 @@ from etl.money import round_half_up
 from etl.periods import Month
 from etl.schemas import HELD_LINES, PRODUCT_LINES, SECTIONS, UNASSIGNED
 from etl.statement import HISTORY_MONTHS, Statement
-from reports import campaigns, details, explore, findings, ledger, proof
+from reports import campaigns, corrected, details, explore, findings, ledger, proof
 from reports.campaigns import CAMPAIGN_LINES, CampaignRow
 from reports.charges import (
     ZERO,
@@ -34,6 +34,7 @@ from reports.charges import (
     tax_rows,
 )
 from reports.checks import DoesNotAddUp, same
+from reports.corrected import Corrections, Revised
 from reports.details import CALL_LINES, Details
 from reports.explore import Explorer
 from reports.findings import Basis, Finding, OddDay
@@ -174,9 +175,10 @@ class Quality:
 class Page:
     """One account, one month: everything a page, a file or a mail is made from.
 
-    ``charges`` come to ``charged``, ``taxes`` to ``taxed``; charged + taxed + rounding = total. ``by_month`` are the
-    charges that no day and no event gave rise to. ``products`` are paid apart and in no other figure. Where the month
-    before was charged in another currency, counts are compared with it and amounts are not.
+    ``charges`` come to ``charged``, ``taxes`` to ``taxed``; charged + taxed + rounding + corrections = total. ``by_month``
+    are the charges that no day and no event gave rise to. ``products`` are paid apart and in no other figure. Where the
+    month before was charged in another currency, counts are compared with it and amounts are not. ``revised`` is what a
+    later revision says otherwise than the one before.
     """
 
     account_id: str
@@ -198,6 +200,8 @@ class Page:
     taxes: tuple[TaxRow, ...]
     taxed: Change
     rounding: Decimal | None
+    corrections: Corrections
+    revised: Revised | None
     products: Products | None
     credits: Credits | None
     by_month: tuple[ChargeRow, ...]
@@ -238,6 +242,11 @@ class Page:
     def before(self) -> MonthRow | None:
         """The month before, if the account had one."""
         return next((row for row in self.history if row.month == self.month - 1), None)
+
+    @property
+    def news(self) -> bool:
+        """Whether something is otherwise than a reader of earlier statements knows it."""
+        return bool(self.corrections.months or self.corrections.products or self.revised)
 
     @property
     def account_charges(self) -> tuple[ChargeRow, ...]:
@@ -284,6 +293,7 @@ def build(statement: Statement) -> Page:
     before = _masked(statement.previous_lines) if paid_alike else None
 
     charges, taxes = charge_rows(lines, before), tax_rows(lines, before)
+    corrections = corrected.build(statement, lines, before)
     rounding = [row["amount"] for row in lines if row["section"] == "rounding"]
     # What is held has a quantity on each day and its charge in ``monthly``: on a day it is no usage.
     held = pl.col("line").is_in(HELD_LINES)
@@ -335,7 +345,9 @@ def build(statement: Statement) -> Page:
         taxes=taxes,
         taxed=_sum(lines, before, "tax"),
         rounding=sum(rounding, ZERO) if rounding else None,
-        products=products(lines, _simulated(by_the_month, moved), by_the_month),
+        corrections=corrections,
+        revised=corrected.revised(statement, lines, _masked(statement.replaced_lines)),
+        products=products(lines, _simulated(by_the_month, moved), by_the_month, corrections.products),
         credits=credits,
         by_month=tuple(row for row in charges if row.key.line in set(monthly["line"])),
         history=history,
@@ -345,7 +357,7 @@ def build(statement: Statement) -> Page:
         inboxes=inboxes,
         unassigned=unassigned,
         campaigns=_campaigns(statement, daily, paid_alike),
-        driver=driver(charges, taxes, total),
+        driver=driver(charges, taxes, total, corrections.change),
         findings=findings.find(found, odd),
         peak=_peak(odd),
         quality=quality,
@@ -646,11 +658,24 @@ def _cross_foot(
     parts = [part for row in page.charges for part in (row.parts or (row,))]
     taxes = [part for row in page.taxes for part in row.parts]
     more = amounts(taxes) + (page.rounding or ZERO)
-    equal("charge lines, taxes and rounding add up to", amounts(parts) + more, "the total is", page.total.now)
+    more += page.corrections.change.now
+    equal(
+        "charge lines, taxes, rounding and corrections add up to", amounts(parts) + more, "the total is", page.total.now
+    )
     equal("groups add up to", amounts(page.charges), "charge lines to", page.charged.now)
     equal("levels of taxes add up to", amounts(page.taxes), "taxes to", page.taxed.now)
     whole = page.charged.now + page.taxed.now + (page.rounding or ZERO)
-    equal("charges, taxes and rounding come to", whole, "the total is", page.total.now)
+    whole += amounts(page.corrections.months)
+    equal("charges, taxes, rounding and corrections come to", whole, "the total is", page.total.now)
+    for month in (*page.corrections.months, *page.corrections.products):
+        equal(f"corrections of {month.month} add up to", amounts(month.rows), "in all they are", month.amount)
+    if page.revised:
+        for what, changes, both in (
+            ("lines", page.revised.changes, page.revised.total),
+            ("products", page.revised.products, page.revised.product_total),
+        ):
+            moved = sum((change.difference for change in changes), ZERO)
+            equal(f"what changed of the {what} comes to", moved, "the totals differ by", both.difference)
     _same_exact(statement, page, mine)
     equal("on its days what is held costs", held["charge"].sum() or ZERO, "it is charged by the month, not", ZERO)
     if page.products:
@@ -704,7 +729,7 @@ def _same_exact(statement: Statement, page: Page, mine: pl.DataFrame) -> None:
             behind[line] = behind.get(line, ZERO) + (charge or ZERO)
     stated: dict[str, Decimal] = {}
     for row in page.lines:
-        if row["section"] == "usage" or row["line"] in PRODUCT_LINES:
+        if row["section"] == "usage" or (row["section"] == "product" and row["line"] in PRODUCT_LINES):
             stated[row["line"]] = stated.get(row["line"], ZERO) + row["amount_exact"]
     for line in sorted(behind.keys() | stated.keys()):
         same(statement.statement_id, f"exact charge lines of {line} add up to", stated.get(line, ZERO),

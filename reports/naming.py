@@ -30,6 +30,7 @@ PRODUCT_NAMES = {
     "credit_pack": "Credit pack",
     "tax": "Tax",
     "rounding": "Rounding difference",
+    "correction": "Correction",
 }
 TYPE_NAMES = {"sms": "SMS", "mms": "MMS", "whatsapp": "WhatsApp", "rcs": "RCS", "voice": "Voice", "video": "Video"}
 CLASS_NAMES = {"local": "Local", "tollfree": "Toll-free", "shortcode": "Short code", "mobile": "Mobile"}

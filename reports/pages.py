@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from etl.periods import Month
 from reports import account as accounts
-from reports import charts, explore, formats, remarks, views, words
+from reports import charts, corrected, explore, formats, remarks, views, words
 from reports.charges import Row, fewer
 from reports.explore import Explorer
 from reports.formats import Formats
@@ -30,13 +31,17 @@ from reports.model import OwnerTable, Page
 from reports.shelf import Shelved
 from reports.views import View
 
+if TYPE_CHECKING:
+    from reports.explained import Anchors
+
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 LIMIT = 300_000
 """Bytes a page may have."""
 EXPLORER_LIMIT = 120_000
 """Bytes the explorer's data may have of them where other sections need no more than usual."""
-PARTS_SHOWN, CARRIERS_SHOWN = 40, 20
-"""Parts of a charge or of a level of taxes, and carriers, in rows of their own; the others are one row."""
+PARTS_SHOWN, CARRIERS_SHOWN, CORRECTED_SHOWN, CHANGES_SHOWN = 40, 20, 24, 20
+"""Parts of a charge or of a level of taxes, carriers, corrected lines in all closed months, and lines that another revision
+has otherwise, in rows of their own; the others are one row."""
 EXPLORER_MOST = 200_000
 """Bytes it may have on the account's page."""
 FEWER = 12
@@ -139,9 +144,10 @@ def statement(
     *,
     contact: str | None = None,
     newest: str | None = None,
+    explained: Anchors | None = None,
 ) -> bytes:
     """The page of one account's month. ``shelf`` are the months that can be opened, ``newest`` is the link from a
-    revision's own copy to the month's current page."""
+    revision's own copy to the month's current page, ``explained`` is where its amounts are explained."""
     f = Formats(page.locale, page.currency)
     own = Shelved(page.month, page.state, page.revision, page.total.now, page.currency, page.products)
     months = [s for s in shelf if s.month != page.month] + [own]
@@ -163,11 +169,18 @@ def statement(
         **_header(page.account_id, page.account_name, page.locale, menu(months, page.month)),
         "contact": contact,
         "newest": newest,
+        "why": explained,
         "notes": words.notes(page),
         "largest_part": _largest(page),
         "charges": briefly(page.charges),
         "taxes": briefly(page.taxes),
         "carriers": briefly(fewer(page.carriers, CARRIERS_SHOWN, more)),
+        "corrected": [
+            corrected.fewer(month, CORRECTED_SHOWN // len(page.corrections.months) + 2, more)
+            for month in page.corrections.months
+        ],
+        "changed_lines": corrected.fewest(page.revised.changes, CHANGES_SHOWN) if page.revised else (),
+        "changed_products": corrected.fewest(page.revised.products, CHANGES_SHOWN) if page.revised else (),
         "Links": Links,
     }
 
@@ -243,6 +256,11 @@ def products(
     return next((data for data in drawn if len(data) <= LIMIT), None) or _render(
         "products.html.j2", **values, whole=frozenset()
     )
+
+
+def explained(**values) -> bytes:
+    """Where a page's amounts come from, however long; `reports.explained` says what it is rendered with."""
+    return _made("explained.html.j2", **values)
 
 
 def operator(**values) -> bytes:

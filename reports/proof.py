@@ -17,6 +17,7 @@ import polars as pl
 from etl.schemas import PRODUCT_LINES
 from etl.statement import Statement
 from reports.charges import ZERO
+from reports.corrected import BILLED
 
 if TYPE_CHECKING:
     from reports.model import Page
@@ -98,7 +99,9 @@ def build(page: Page, statement: Statement) -> Proof:
 def _own(page: Page, statement: Statement, compared: set[date]) -> Iterator[Check]:
     parts = [part for row in (*page.charges, *page.taxes) for part in (row.parts or (row,))]
     more = (" + taxes" if page.taxes else "") + (" + rounding difference" if page.rounding is not None else "")
+    more += " + corrections" if page.corrections.months else ""
     total = _sum(part.amount for part in parts) + (page.rounding or ZERO)
+    total += _sum(line.amount for month in page.corrections.months for line in month.rows)
     yield _same(f"Charge lines{more} = total", page.total.now, total, "money")
 
     exact = _sum(row["amount_exact"] for row in page.lines if row["section"] == "usage")
@@ -120,6 +123,14 @@ def _own(page: Page, statement: Statement, compared: set[date]) -> Iterator[Chec
     if page.carriers:
         fees = _sum(row.amount for row in page.charges if row.key.line == "carrier_fee")
         yield _same("Carrier fees by carrier = carrier fees", fees, _sum(row.amount for row in page.carriers), "money")
+    if page.corrections.rows:
+        stated = _sum(row["amount_exact"] for row in page.lines if row["section"] in BILLED)
+        behind = _sum(row["amount_exact"] for row in page.corrections.rows)
+        yield _same("Corrections, record by record = their lines", stated, behind, "money", "Before rounding.")
+    if page.revised:
+        moved = _sum(change.difference for change in page.revised.changes)
+        what = f"Revision {page.revised.replaces} + what changed = revision {page.revised.revision}"
+        yield _same(what, page.total.now, page.revised.total.before + moved, "money")
     if page.products:
         products = _sum(row.amount for row in page.products.rows)
         yield _same("Products, one by one = their total", page.products.total, products, "money")
@@ -152,7 +163,8 @@ def _credits_of_texts(statement: Statement) -> Iterator[Check]:
     last = statement.month.days[-1]
     if since > last:
         return
-    moved = ledger.filter(pl.col("date") >= since)
+    # What a correction left uncovered was used in the month it is for.
+    moved = ledger.filter(pl.col("date") >= since, pl.col("for_month").is_null())
     used = moved.filter(pl.col("entry") == "overage")["credits"].sum()
     used -= moved.filter(pl.col("entry") == "burn")["credits"].sum()
     taken = statement.daily.filter(pl.col("date").is_between(since, last))["credits"].sum()

@@ -3,7 +3,7 @@
 ::
 
     <account>/products.html              subscriptions and credit packs, if there are any; before the pages that link it
-    <account>/<YYYY-MM>/rev-<n>/…        a final revision: written once, never overwritten
+    <account>/<YYYY-MM>/rev-<n>/…        a final revision: written once, never overwritten, with explained.html
     <account>/<YYYY-MM>/index.html, …    the month as it stands
     <account>/all_….csv                  every published month in one file, and datapackage.json, which describes them
     <account>/index.html                 every month, last
@@ -26,21 +26,25 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from etl.lake import NotFound, Store, StoreError
 from etl.periods import Month
 from etl.settings import ConfigurationError, ReportSettings
 from etl.statement import Statement
-from reports import alltime, explore, menus, pages, shelf
+from reports import alltime, explained, explore, menus, pages, shelf
 from reports import files as making
 from reports.charges import ProductRow
+from reports.explained import EXPLAINED, Anchors
 from reports.explore import UNKNOWN, Explorer
 from reports.focus.export import ISSUER
 from reports.links import PAGE, PRODUCTS, Links, account_folder, month_folder, revision_folder
 from reports.model import Page, build
 from reports.shelf import PACKAGE, SUMMARY, Shelf, Shelved
+
+if TYPE_CHECKING:
+    Explain = Callable[[], Iterable[explained.Explanation]]
 
 CURRENT = "private, no-cache"
 FOREVER = "private, max-age=31536000, immutable"
@@ -112,8 +116,11 @@ class Publisher:
                     f"reports.link_days = {self.link_days}: a signed link lives from 1 to {LONGEST_LINK_DAYS} days"
                 )
 
-    def publish(self, statement: Statement) -> Published:
-        """Publish one statement. `reports.model.DoesNotAddUp` before anything is written if its figures do not."""
+    def publish(self, statement: Statement, explain: Explain | None = None) -> Published:
+        """Publish one statement. `reports.model.DoesNotAddUp` before anything is written if its figures do not.
+
+        ``explain`` gives its lines' explanations. It is asked once, when a final revision is written for the first time.
+        """
         page = build(statement)
         made = making.make(page, self.issuer)
         ours = month_folder(page.account_id, page.month)
@@ -134,7 +141,7 @@ class Publisher:
             before = count.written
             self._products(page, known, count)
             if page.final and not look:
-                self._revision(page, made, text, known, count)
+                known = self._revision(page, made, text, known, count, explain)
             self._month(page, made, text, known, count)
             self._menus(page, known, count)
             self._account(page, made, said, known, count)
@@ -182,6 +189,11 @@ class Publisher:
             return self.links_of(page.account_id, folder)
         return Links(page.account_id, folder, base_url=self.base_url, relative=False)
 
+    def explanation(self, page: Page, links: Links) -> str | None:
+        """The link to where the amounts of a revision are explained, if it was published with it."""
+        key = f"{revision_folder(page.account_id, page.month, page.revision)}/{EXPLAINED}"
+        return links.to(key) if page.final and self.store.exists(key) else None
+
     def is_published(self, page: Page) -> bool:
         """Whether the revision a mail would link is there."""
         return self.store.exists(f"{revision_folder(page.account_id, page.month, page.revision)}/{PAGE}")
@@ -216,16 +228,22 @@ class Publisher:
         newest = shelf.newest_revision(self.store, page.account_id, page.month)
         return _over(page, "final", newest) if newest and (True, newest) > (page.final, page.revision) else ""
 
-    def _revision(self, page: Page, made: tuple[making.File, ...], text: bytes, known: Shelf, count: _Count) -> None:
+    def _revision(
+        self, page: Page, made: tuple[making.File, ...], text: bytes, known: Shelf, count: _Count, explain: Explain | None
+    ) -> Shelf:
         """The revision's own folder. Its page is created last and once: where it stands, the folder is complete."""
         folder = revision_folder(page.account_id, page.month, page.revision)
         if f"{folder}/{PAGE}" in known.keys:
             count.kept += len(made) + 2
-            return
+            return known
         links = self.links_of(page.account_id, folder, immutable=True)
         for file in made:
             count.put(f"{folder}/{file.name}", file.data, FOREVER, _disposition(page.account_id, page.month, file.name))
         count.put(f"{folder}/{SUMMARY}", text, FOREVER)
+        given = tuple(explain()) if explain else ()
+        if given and (data := explained.page_of(page, given, links, contact=self.contact)):
+            count.put(f"{folder}/{EXPLAINED}", data, FOREVER)
+            known = replace(known, keys=known.keys | {f"{folder}/{EXPLAINED}"})
         html = pages.statement(
             page,
             links,
@@ -233,15 +251,26 @@ class Publisher:
             [s for s in known.months if s.month <= page.month],
             contact=self.contact,
             newest=links.month(page.month),
+            explained=self._anchors(page, links, known),
         )
         count.put(f"{folder}/{PAGE}", html, FOREVER)
+        return known
+
+    def _anchors(self, page: Page, links: Links, known: Shelf) -> Anchors | None:
+        """Where the amounts are explained: beside the revision's page, if it was published with it."""
+        key = f"{revision_folder(page.account_id, page.month, page.revision)}/{EXPLAINED}"
+        href = links.to(key) if page.final and key in known.keys else None
+        return Anchors(page, href) if href else None
 
     def _month(self, page: Page, made: tuple[making.File, ...], text: bytes, known: Shelf, count: _Count) -> None:
         folder = month_folder(page.account_id, page.month)
         links = self.links_of(page.account_id, folder)
         for file in made:
             count.put(f"{folder}/{file.name}", file.data, CURRENT, _disposition(page.account_id, page.month, file.name))
-        html = pages.statement(page, links, [f.info() for f in made], known.months, contact=self.contact)
+        html = pages.statement(
+            page, links, [f.info() for f in made], known.months, contact=self.contact,
+            explained=self._anchors(page, links, known),
+        )  # fmt: skip
         count.put(f"{folder}/{PAGE}", html, CURRENT)
         count.put(f"{folder}/{SUMMARY}", text, CURRENT)
 
@@ -406,6 +435,9 @@ def summary(page: Page, made: tuple[making.File, ...]) -> dict[str, Any]:
         "calls": [usage.calls, usage.call_seconds],
     }
     more: dict[str, Any] = {}
+    if page.revised:
+        totals = {"total": page.revised.total.before, "product_total": page.revised.product_total.before}
+        more["replaces"] = {"revision": page.revised.replaces, **{k: str(making.amount(v, page)) for k, v in totals.items()}}
     if page.credits:
         figures["credits"] = [*(row.total for row in page.credits.rows), page.credits.overage, page.credits.left]
     if page.products:
@@ -441,6 +473,7 @@ def _product(row: ProductRow, page: Page) -> dict[str, Any]:
         "base": None if row.base is None else f"{row.base.normalize():f}",
         "amount": str(making.amount(row.amount, page)),
         "simulated": row.simulated,
+        **({"of": row.of} if row.of else {}),
     }
 
 
@@ -478,7 +511,8 @@ def _follow(known: Shelf, done: Month) -> tuple[Month, ...]:
         s.month
         for s in months.values()
         if known.revisions.get(s.month, 0) > (s.revision if s.state == "final" else 0)
-        or (s.month != done and any(_is_news(months[m], told) for m, told in s.tells.items() if m in months))
+        # A closed month goes on telling what it told when it closed.
+        or (s.month != done and s.state != "final" and any(_is_news(months[m], told) for m, told in s.tells.items() if m in months))
     )
 
 

@@ -200,6 +200,7 @@ def _products(summary: Mapping[str, Any]) -> Products | None:
             days=tuple(date.fromisoformat(day) for day in row.get("days", ())),
             place=row.get("place") or "",
             base=Decimal(row["base"]) if row.get("base") is not None else None,
+            of=str(Month.parse(row["of"])) if row.get("of") else "",
         )
         for row in summary["products"]
     )

@@ -14,6 +14,8 @@ from etl.settings import ConfigurationError, Connection
 log = logging.getLogger("tollbook")
 
 TIMEOUT = 30
+TOO_LARGE = 552
+"""A server that knows the size beforehand says so at the sender already (RFC 1870): that message only, not all."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -54,6 +56,8 @@ class Server:
         except (smtplib.SMTPDataError, smtplib.SMTPNotSupportedError, UnicodeEncodeError) as error:
             raise Refused(_answer(getattr(error, "args", ()))) from None
         except smtplib.SMTPSenderRefused as error:
+            if error.smtp_code == TOO_LARGE:
+                raise Refused(_answer(error.args[:2])) from None
             self._drop()
             raise Unavailable(f"the mail server refuses the sender {sender}: {_answer(error.args)}") from None
         except (smtplib.SMTPException, OSError) as error:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 
 from etl.money import minor_digits
+from etl.periods import Month
 from etl.schemas import LINES
 from reports import campaigns
 from reports.campaigns import CAMPAIGN_LINES, CampaignRow
 from reports.charges import Change, ChargeRow, TaxRow
+from reports.corrected import ADDED, GONE, CorrectedLine, CorrectedMonth, LineChange, Why
 from reports.findings import OddDay
 from reports.formats import Formats, day_long, day_short, moment, month_name, month_short, month_year, weekday
 from reports.ledger import CreditRow, Credits, Lot
@@ -38,6 +40,7 @@ def headline(page: Page, f: Formats) -> list[Words]:
     name, total = month_name(page.month), page.total.now
     amount = Words(f.money(abs(total)), strong=True)
     no_usage = not page.charges or (total == 0 and page.usage.messages == 0 and page.usage.calls == 0)
+    no_usage = no_usage and not page.corrections.months
     if page.state == "open":
         until = f" through {day_short(page.through)}" if page.through else ""
         said = [Words(f"{name} is estimated at "), Words(f.money(total), strong=True), Words(f" so far{until}.")]
@@ -214,7 +217,7 @@ def _largest_charges(page: Page, f: Formats) -> str:
     rows = [r for r in page.charges if r.amount]
     total = page.charged.now
     if not rows:
-        return "Nothing was charged."
+        return "Nothing was charged but corrections." if page.corrections.months else "Nothing was charged."
     if total <= 0 or any(r.amount < 0 for r in rows):
         return "Each line is rounded once. The lines add up to the total."
     rows.sort(key=lambda r: -r.amount)
@@ -225,7 +228,13 @@ def _largest_charges(page: Page, f: Formats) -> str:
     one, two = rows[:2]
     share = f.percent(((one.amount + two.amount) / total * 100).quantize(Decimal("0.1"), ROUND_HALF_UP))
     together = "all" if len(rows) == 2 else share
-    whole = "the charges before taxes" if page.taxes else "the total"
+    whole = (
+        "the charges before taxes"
+        if page.taxes
+        else "the month’s own charges"
+        if page.corrections.months
+        else "the total"
+    )
     return f"{one.label} and {lower(two.label)} are {together} of {whole}."
 
 
@@ -386,6 +395,16 @@ def explanations(page: Page) -> list[tuple[str, str]]:
         said.append(
             ("Rounding difference", "Taxes are rounded one by one to be shown, and once as a whole to be charged; this is the difference.")
         )  # fmt: skip
+    if page.corrections.months or page.corrections.products:
+        said.append(
+            ("Correction", "A closed statement stays as it is. What arrives or changes later is charged or given back in an open "
+                           "month, line by line: what the closed month’s line comes to now, less what was billed for it.")
+        )  # fmt: skip
+    if page.revised:
+        said.append(
+            ("Revision", "A closed month that was opened again gets a new revision. The one before keeps its address and stays "
+                         "as it was.")
+        )  # fmt: skip
     if any(isinstance(finding, OddDay) for finding in page.findings):
         said.append(
             ("A typical day", "The middle one of the same weekday in these months, without the day itself. A day is worth a look "
@@ -424,7 +443,8 @@ def total_label(page: Page) -> str:
 
 def charged_label(page: Page) -> str:
     """What the charges come to before what is added to them; the total itself where nothing is."""
-    return "Charges before taxes" if page.taxes else "Charges" if page.rounding is not None else total_label(page)
+    more = page.rounding is not None or page.corrections.months
+    return "Charges before taxes" if page.taxes else "Charges" if more else total_label(page)
 
 
 # ------------------------------------------------------------------------------------------------ credits
@@ -529,7 +549,9 @@ def signed(number: int | None, f: Formats, row: CreditRow) -> str:
 
 
 def on_days(row: CreditRow) -> str:
-    """When something came or went, where that is on one day or two."""
+    """When something came or went, where that is on one day or two; which months a correction is for."""
+    if row.months:
+        return ", ".join(month_year(Month.parse(month)) for month in row.months[:DAYS_NAMED])
     if row.entry in ("open", "burn") or not 0 < len(row.days) < 3:
         return ""
     return " and ".join(day_short(day) for day in row.days)
@@ -546,6 +568,100 @@ def lot_detail(lot: Lot) -> str:
     if not lot.simulated:
         return lot.lot
     return f"{lot.bought_at:%H:%M}\u00a0UTC" if lot.bought_at else ""
+
+
+# ------------------------------------------------------------------------------------------------ what changed
+
+NEWS = "What changed since you last read"
+CLOSED = "Closed statements stay as they are. What arrived or changed later is in this one:"
+_RECORDS = {
+    "message": ("text", "texts"), "call": ("call", "calls"), "video": ("video call", "video calls"),
+    "recording": ("recording", "recordings"), "number": ("phone number", "phone numbers"),
+}  # fmt: skip
+_WHYS = {
+    "late": ("{many} arrived after {month} was closed", "Added after {month} was closed"),
+    "changed": ("{many} changed after {month} was closed", "Changed after {month} was closed"),
+    "repriced": ("{many} {are} priced by another row of the rate card now", "Priced by another row of the rate card now"),
+    "gone": ("{many} no longer {belong} to {month}", "No longer part of {month}"),
+    "taken back": ("An earlier correction of {many} is taken back", "An earlier correction is taken back"),
+    "follows": ("Computed anew for {many}", "Computed anew from what changed"),
+}  # fmt: skip
+"""Reason → (in words with records, without)."""
+_OTHERS = "Other lines were computed anew."
+
+
+def why(reason: Why, month: Month, f: Formats) -> str:
+    """``12 texts of Sep 28 to Sep 30 arrived after September was closed.``"""
+    with_records, without = _WHYS[reason.reason]
+    if not reason.records:
+        return f"{without.format(month=month_name(month))}."
+    one, several = _RECORDS[reason.kind] if reason.kind else ("record", "records")
+    alone = reason.records == 1
+    many = f"{f.count(reason.records)} {one if alone else several}"
+    if reason.first and reason.last:
+        many += f" of {day_short(reason.first)}"
+        many += f" to {day_short(reason.last)}" if reason.first != reason.last else ""
+    words = {"are": "is" if alone else "are", "belong": "belongs" if alone else "belong"}
+    return f"{with_records.format(many=many, month=month_name(month), **words)}."
+
+
+def whys(of: CorrectedMonth | CorrectedLine, month: Month, f: Formats, limit: int | None = None) -> str:
+    """Every reason in a sentence; where there are more than ``limit``, how many kinds of reasons are left."""
+    said = [why(reason, month, f) for reason in of.whys[:limit]]
+    if len(said) > 1 and isinstance(of, CorrectedMonth):
+        said = [_OTHERS if one == f"{_WHYS['follows'][1]}." else one for one in said]
+    more = len(of.whys) - len(said)
+    return " ".join([*said, f"And {counted(more, 'other reason', f)}."] if more else said)
+
+
+def correction_of(month: Month) -> str:
+    return f"Corrections of {month_year(month)}"
+
+
+def corrected_name(row: CorrectedLine) -> str:
+    """A corrected line, and who levies the tax."""
+    return ", ".join(filter(None, (row.label, row.place)))
+
+
+def more_or_less(amount: Decimal, f: Formats) -> str:
+    """An amount with its sign, also where it is more."""
+    return f"+{f.money(amount)}" if amount > 0 else f.money(amount)
+
+
+def moved(row: CorrectedLine, f: Formats) -> str:
+    """The quantity of a correction with its sign and unit; nothing where none moved."""
+    if not row.quantity or row.unit is None:
+        return ""
+    return ("+" if row.quantity > 0 else "−") + f.amount_of(abs(row.quantity), row.unit)
+
+
+def replaced(page: Page) -> str:
+    r = page.revised
+    same_lines = "" if r.changes or r.products else " No line differs."
+    return f"Revision {r.revision} of this statement replaces revision {r.replaces}.{same_lines}"
+
+
+def reopened(page: Page) -> str:
+    """Why and when the month was opened again, in the words of who did it."""
+    r = page.revised
+    when = f"Opened again {moment(r.at)}" if r.at else "Opened again"
+    return f"{when}: {isolated(r.reason)}" if r.reason else f"{when}."
+
+
+def changed_name(change: LineChange) -> str:
+    return ", ".join(filter(None, (change.label, change.place)))
+
+
+def changed_how(change: LineChange) -> str:
+    """What is said of a line that only one revision has."""
+    return {ADDED: "new line", GONE: "line no longer there"}.get(change.kind, "")
+
+
+def changed_sides(change: LineChange, f: Formats) -> str:
+    """Both amounts of a line in brief, for narrow screens."""
+    if change.before is None or change.after is None:
+        return ""
+    return f"{f.money(change.before)} before, {f.money(change.after)} now"
 
 
 # ------------------------------------------------------------------------------------------------ reconciliation

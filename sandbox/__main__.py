@@ -10,7 +10,7 @@ from sandbox import directory
 from sandbox.company import CUSTOMERS, credentials, find
 from sandbox.traffic import Clock, World, clock_at
 
-COMMANDS = ("serve", "truth", "directory", "export", "credentials")
+COMMANDS = ("serve", "truth", "directory", "export", "invoice", "credentials")
 
 INTRODUCTION = """\
 A provider to practise on: an HTTP server that answers as a communications provider's API (version 2010-04-01) does,
@@ -25,6 +25,7 @@ examples
   python -m sandbox directory --out directory/              accounts.csv, numbers.csv, plans.csv, purchases.csv, ...
   python -m sandbox truth --from 2026-10-01 --to 2026-10-31 --out truth.jsonl
   python -m sandbox export --day 2026-10-06 --format console-csv --out files/
+  python -m sandbox invoice --month 2026-10 --out october.csv           what it bills; wrong on purpose with --wrong
   python -m sandbox serve --fault throttle,path=Messages,times=2,retry_after=1
 
   curl -u SID:TOKEN 'http://127.0.0.1:8010/2010-04-01/Accounts/SID/Messages.json?DateSent%3E=2026-10-06&PageSize=20'
@@ -90,6 +91,18 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--account", action="append", help="SID or account_id (default: all)")
     export.add_argument("--out", type=Path, required=True)
 
+    from sandbox import invoice
+
+    bill = commands.add_parser(
+        "invoice", help="write the invoice of a month, line by category", epilog=invoice.WRONGS, formatter_class=raw
+    )
+    _world_options(bill)
+    bill.add_argument("--month", required=True, help="YYYY-MM")
+    bill.add_argument("--out", type=Path, required=True, help=".csv, or .json as the API lists usage records")
+    bill.add_argument("--by-account", action="store_true", help="each sub-account's lines (default: all in one)")
+    bill.add_argument("--daily", action="store_true", help="a line for each day (default: for the month)")
+    bill.add_argument("--wrong", action="append", default=[], metavar="SPEC", help="plant an error; may be repeated")
+
     secrets = commands.add_parser("credentials", help="print account SIDs and tokens")
     secrets.add_argument("--json", action="store_true")
     return parser
@@ -142,6 +155,17 @@ def main(arguments: list[str] | None = None) -> int:
 
         path, rows = export.write(world, clock, options.day, options.format, options.out, accounts)
         print(rows, "rows", path)
+        return 0
+    if options.command == "invoice":
+        from sandbox import invoice
+
+        try:
+            first = date.fromisoformat(f"{options.month}-01")
+            wrong = [invoice.Wrong.parse(text) for text in options.wrong]
+        except ValueError as error:
+            parser.error(str(error))
+        found = invoice.lines(world, clock, first, by_account=options.by_account, daily=options.daily, wrong=wrong)
+        print(invoice.write(options.out, found), "lines", options.out)
         return 0
     return _serve(parser, options, world, clock)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date
 
 import polars as pl
@@ -22,20 +22,54 @@ LISTED_DAILY = "number"
 """A number is listed again every day it is owned."""
 
 
-def conserved(events: pl.DataFrame, charges: pl.DataFrame, where: str) -> Iterator[Result]:
+def whose(
+    rows: pl.DataFrame, events: pl.DataFrame, charges: pl.DataFrame, owners: pl.DataFrame | None = None
+) -> tuple[str, ...]:
+    """The accounts that records concern: who is charged for them; for a record nobody is charged for, `sharing` its
+    provider account. () when it may be anybody.
+
+    ``rows`` and ``events``: `KEY`, provider_account; ``charges``: `KEY`, account_id; ``owners``: provider_account,
+    account_id.
+    """
+    found = rows.select(*KEY, "provider_account").join(charges.select(*KEY, "account_id"), on=KEY, how="left")
+    accounts = set(found["account_id"].drop_nulls())
+    for sid in found.filter(pl.col("account_id").is_null())["provider_account"].unique():
+        more = sharing(sid, events, charges, owners)
+        if not more:
+            return ()
+        accounts |= set(more)
+    return tuple(sorted(accounts))
+
+
+def sharing(
+    provider_account: str | None, events: pl.DataFrame, charges: pl.DataFrame, owners: pl.DataFrame | None = None
+) -> tuple[str, ...]:
+    """Who is charged for some record of a provider account on this day, and whose it is in the directory."""
+    mine = pl.col("provider_account").eq_missing(provider_account)
+    charged = events.filter(mine).select(KEY).join(charges.select(*KEY, "account_id"), on=KEY)["account_id"].unique()
+    owning = [] if owners is None else owners.filter(mine)["account_id"].to_list()
+    return tuple(sorted({*charged, *owning}))
+
+
+def conserved(
+    events: pl.DataFrame, charges: pl.DataFrame, where: str, owners: pl.DataFrame | None = None
+) -> Iterator[Result]:
     """Every record has one outcome, every outcome but acceptance a reason, every accepted one a charge."""
-    unexplained = events.filter((pl.col("outcome") != "accepted") & pl.col("reason").is_null()).height
-    if unexplained:
-        finding = f"has {unexplained} record(s) that are not billed and say no reason"
-        yield broken("nothing lost", where, finding, "load the day again with python -m etl run")
-    due = events.filter(pl.col("outcome") == "accepted").select(KEY)
-    uncharged = due.join(charges, on=KEY, how="anti").height
-    unfounded = charges.join(due, on=KEY, how="anti").height
-    if uncharged or unfounded:
+    unexplained = events.filter((pl.col("outcome") != "accepted") & pl.col("reason").is_null())
+    if unexplained.height:
+        finding = f"has {unexplained.height} record(s) that are not billed and say no reason"
+        concerned = whose(unexplained, events, charges, owners)
+        yield broken("nothing lost", where, finding, "load the day again with python -m etl run", concerned)
+    due = events.filter(pl.col("outcome") == "accepted")
+    uncharged = due.join(charges, on=KEY, how="anti")
+    unfounded = charges.join(due, on=KEY, how="anti")
+    if uncharged.height or unfounded.height:
+        concerned = whose(uncharged, events, charges, owners)
+        anybody = bool(uncharged.height and not concerned)
         yield broken(
             "nothing lost", where,
-            f"has {uncharged} accepted record(s) without a charge and {unfounded} charge(s) without a record",
-            "run python -m etl rate for the day",
+            f"has {uncharged.height} accepted record(s) without a charge and {unfounded.height} charge(s) without a record",
+            "run python -m etl rate for the day", () if anybody else {*concerned, *unfounded["account_id"]},
         )  # fmt: skip
 
 
@@ -48,19 +82,35 @@ def adds_up(charges: pl.DataFrame, daily: pl.DataFrame, where: str) -> Iterator[
     for what, (rolled, charged) in said.items():
         if rolled != charged:
             finding = f"has {rolled} {what} rolled up, {charged} charged"
-            yield broken("lines add up", where, finding, "roll the day up again with python -m etl rate")
+            unlike = _unlike(charges, counted if what == "records" else daily, what)
+            yield broken("lines add up", where, finding, "roll the day up again with python -m etl rate", unlike)
 
 
-def once(records: pl.DataFrame, where: str) -> Iterator[Result]:
+def _unlike(charges: pl.DataFrame, daily: pl.DataFrame, what: str) -> list[str]:
+    """The accounts whose charges and roll-up differ in one respect."""
+    money = pl.sum_horizontal(pl.col(c).fill_null(0) for c in AMOUNTS).sum()
+    charged = {"records": pl.len(), "money": money}.get(what, pl.col(what).sum())
+    rolled = pl.col({"records": "events", "money": "charge"}.get(what, what)).sum()
+    both = (
+        charges.group_by("account_id").agg(a=charged)
+        .join(daily.group_by("account_id").agg(b=rolled), on="account_id", how="full", coalesce=True)
+    )  # fmt: skip
+    return both.filter(pl.col("a").fill_null(0) != pl.col("b").fill_null(0))["account_id"].to_list()
+
+
+def once(
+    events: pl.DataFrame, charges: pl.DataFrame, where: str, owners: pl.DataFrame | None = None
+) -> Iterator[Result]:
     """Each (kind, record_id) has one row: no second outcome in its partition."""
-    twice = records.filter(records.select(KEY).is_duplicated())
+    twice = events.filter(events.select(KEY).is_duplicated())
     if twice.height:
         finding = f"has {twice.height} rows that share a record, first {twice['record_id'].min()}"
-        yield broken("one outcome each", where, finding, "load the day again with python -m etl run")
+        concerned = whose(twice, events, charges, owners)
+        yield broken("one outcome each", where, finding, "load the day again with python -m etl run", concerned)
 
 
 def once_over_all(charges: pl.DataFrame, where: str) -> Iterator[Result]:
-    """No record is charged in two sources or on two days. ``charges``: date, source, kind, record_id."""
+    """No record is charged in two sources or on two days. ``charges``: date, source, kind, record_id, account_id."""
     records = charges.filter(pl.col("kind") != LISTED_DAILY)
     twice = records.filter(records.select(KEY).is_duplicated()).sort("record_id", "date", "source")
     if twice.height:
@@ -68,12 +118,16 @@ def once_over_all(charges: pl.DataFrame, where: str) -> Iterator[Result]:
         places = ", ".join(f"{day} {source}" for day, source in first.select("date", "source").iter_rows())
         yield broken(
             "one outcome each", where, f"charge {first['record_id'][0]} more than once ({places}), {twice.height} in all",
-            "keep such records in one source; one that moved to another day is billed on both: give one back in adjustments.csv",
+            "keep such records in one source; one that moved to another day is billed there alone after python -m etl run for "
+            "both days", twice["account_id"],
         )  # fmt: skip
 
 
-def pages_whole(raw: pl.DataFrame, where: str) -> Iterator[Result]:
-    """The pages of each resource and provider account are numbered from 0 without a hole."""
+def pages_whole(
+    raw: pl.DataFrame, where: str, whom: Callable[[str | None], Iterable[str]] = lambda _: ()
+) -> Iterator[Result]:
+    """The pages of each resource and provider account are numbered from 0 without a hole. ``whom``: provider account →
+    the accounts its records concern."""
     torn = (
         raw.group_by("resource", "provider_account")
         .agg(pages=pl.len(), last=pl.col("page").max(), first=pl.col("page").min(), numbers=pl.col("page").n_unique())
@@ -84,53 +138,61 @@ def pages_whole(raw: pl.DataFrame, where: str) -> Iterator[Result]:
     )
     for resource, sid, pages, last in torn.select("resource", "provider_account", "pages", "last").iter_rows():
         finding = f"has {pages} page(s) of {resource} {sid}, the last of which is number {last} from 0"
-        yield broken("complete", where, finding, "fetch the day again with python -m etl run")
+        yield broken("complete", where, finding, "fetch the day again with python -m etl run", whom(sid))
 
 
 def priced(charges: pl.DataFrame, where: str) -> Iterator[Result]:
     """An amount that is missing says why; one that is not zero, and any for usage that is never free, names its price."""
-    silent = charges.filter(pl.any_horizontal(pl.col(c).is_null() for c in AMOUNTS), pl.col("unrated").is_null()).height
+    silent = charges.filter(pl.any_horizontal(pl.col(c).is_null() for c in AMOUNTS), pl.col("unrated").is_null())
     groundless = charges.filter(
         pl.any_horizontal((pl.col(c) != 0) & pl.col(price).is_null() for c, price in AMOUNTS.items())
         | (pl.col("line").is_in(NEVER_FREE) & (pl.col("quantity") > 0) & pl.col("rate_id").is_null()),
         pl.col("unrated").is_null(),
-    ).height
-    if silent or groundless:
-        finding = f"has {silent} charge(s) without an amount or a reason, and {groundless} that no price stands behind"
-        yield broken("no price is never zero", where, finding, "run python -m etl rate for the day")
+    )
+    if silent.height or groundless.height:
+        finding = (
+            f"has {silent.height} charge(s) without an amount or a reason, and {groundless.height} that no price stands behind"
+        )
+        concerned = {*silent["account_id"], *groundless["account_id"]}
+        yield broken("no price is never zero", where, finding, "run python -m etl rate for the day", concerned)
 
 
-def recounted(events: pl.DataFrame, where: str) -> Iterator[Result]:
+def recounted(
+    events: pl.DataFrame, charges: pl.DataFrame, where: str, owners: pl.DataFrame | None = None
+) -> Iterator[Result]:
     """A billed text has a segment or more, as reported, else as counted; the count is that of the body where there is
     one; nothing lasts less than no time."""
     accepted = events.filter(pl.col("outcome") == "accepted")
     texts = accepted.filter(pl.col("kind") == "message", pl.col("type") == "sms")
     failed = (pl.col("status") == "failed").fill_null(False)
     billed = pl.coalesce("segments_reported", "segments_computed")
-    short = texts.filter(~failed, ~(pl.col("segments") >= 1).fill_null(False)).height
-    unlike = texts.filter(billed.is_not_null(), pl.col("segments").ne_missing(billed)).height
+    short = texts.filter(~failed, ~(pl.col("segments") >= 1).fill_null(False))
+    unlike = texts.filter(billed.is_not_null(), pl.col("segments").ne_missing(billed))
     # An empty body is a redacted one: what was counted before stays.
     bodies = texts.filter(pl.col("body") != "", pl.col("segments_computed").is_not_null())
     counted = segment_columns("body").struct.field("segments").cast(pl.Int64)
-    miscounted = bodies.filter(counted != pl.col("segments_computed")).height if bodies.height else 0
-    negative = accepted.filter(pl.col("answered_seconds") < 0).height
-    if short or unlike or miscounted or negative:
+    miscounted = bodies.filter(counted != pl.col("segments_computed")) if bodies.height else bodies
+    negative = accepted.filter(pl.col("answered_seconds") < 0)
+    wrong = [short, unlike, miscounted, negative]
+    if any(rows.height for rows in wrong):
         yield broken(
             "segments recounted", where,
-            f"has {short} text(s) without a segment, {unlike} billed otherwise than counted, {miscounted} that count "
-            f"otherwise again, and {negative} call(s) shorter than nothing",
-            "load the day again with python -m etl run",
+            f"has {short.height} text(s) without a segment, {unlike.height} billed otherwise than counted, "
+            f"{miscounted.height} that count otherwise again, and {negative.height} call(s) shorter than nothing",
+            "load the day again with python -m etl run", whose(pl.concat(wrong), events, charges, owners),
         )  # fmt: skip
 
 
-def in_its_day(records: pl.DataFrame, day: date, where: str) -> Iterator[Result]:
+def in_its_day(
+    events: pl.DataFrame, charges: pl.DataFrame, day: date, where: str, owners: pl.DataFrame | None = None
+) -> Iterator[Result]:
     """What is accepted on a UTC day happened on it."""
-    accepted = records.filter(pl.col("outcome") == "accepted")
-    strays = accepted.filter((pl.col("occurred_at").dt.date() != day).fill_null(True)).height
-    if strays:
-        yield broken(
-            "in its day", where, f"has {strays} record(s) of another day", "load the day again with python -m etl run"
-        )
+    accepted = events.filter(pl.col("outcome") == "accepted")
+    strays = accepted.filter((pl.col("occurred_at").dt.date() != day).fill_null(True))
+    if strays.height:
+        finding = f"has {strays.height} record(s) of another day"
+        concerned = whose(strays, events, charges, owners)
+        yield broken("in its day", where, finding, "load the day again with python -m etl run", concerned)
 
 
 def typed(schema: Mapping[str, pl.DataType], dataset: str, where: str) -> Iterator[Result]:
@@ -149,7 +211,8 @@ def known(accounts: Collection[str], customers: Collection[str], where: str) -> 
     """Every account named is one of the directory, or 'unassigned'."""
     strangers = sorted(set(accounts) - {*customers, UNASSIGNED})
     if strangers:
-        finding = f"names {', '.join(strangers)}, which accounts.csv does not"
+        more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
+        finding = f"names {', '.join(strangers[:5])}{more}, which accounts.csv does not"
         yield broken("nobody else's", where, finding, "complete accounts.csv, or run python -m etl rate for these days")
 
 

@@ -8,10 +8,9 @@ import polars as pl
 
 from etl.audit.invariants import Result, broken
 from etl.money import rounded
-from etl.schemas import HELD_LINES, PRODUCT_LINES
+from etl.schemas import HELD_LINES, PARTS, PRODUCT_LINES
 
 _BILL = ["account_id", "currency"]
-_SUMMED = {"total": ("usage", "tax", "rounding"), "product_total": ("product",)}
 STATE_AGAIN = "bring the statements up to date with python -m etl run for a day of the month"
 
 
@@ -27,8 +26,8 @@ def rounded_once(lines: pl.DataFrame, where: str) -> Iterator[Result]:
 
 
 def totals(lines: pl.DataFrame, where: str) -> Iterator[Result]:
-    """usage + tax + rounding is the total and the products are theirs, for each account and currency."""
-    for total, parts in _SUMMED.items():
+    """usage + tax + rounding + correction is the total and the products are theirs, for each account and currency."""
+    for total, parts in PARTS.items():
         said, added = (
             lines.filter(pl.col("section").is_in(sections)).group_by(_BILL).agg(pl.col("amount").sum())
             for sections in ([total], list(parts))

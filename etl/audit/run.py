@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
+from itertools import groupby
 
 import polars as pl
 
+import etl.audit.bounds as of_bounds
+import etl.audit.corrected as corrected
 import etl.audit.days as of_day
 import etl.audit.months as of_month
 import etl.audit.stored as stored
-from etl.audit.invariants import BROKEN, NOT_CHECKED, OF_A_MONTH, OF_A_SOURCE, Result, broken, judged
+from etl import acceptance
+from etl.audit.invariants import BOUNDS, BROKEN, NOT_CHECKED, OF_A_MONTH, OF_A_SOURCE, Result, broken, judged
 from etl.directory import Directory
-from etl.lake import Lake, Partition, SchemaMismatch, StoreError, Version
+from etl.lake import EXPIRED, Erased, Lake, Partition, SchemaMismatch, StoreError, Version
+from etl.lake.checks import Inspected
+from etl.manifests import closings, revisions, rows_as_closed
 from etl.periods import Month
 from etl.schemas import DATASETS
+from etl.settings import BoundsSettings
 
 ReadAgain = Callable[[date, str], pl.DataFrame]
 """(day, source) → `schemas.Events` as the kept pages say today."""
@@ -44,20 +51,37 @@ def examine(
     sources: Iterable[str],
     directory: Directory | None = None,
     *,
+    bounds: BoundsSettings | None = None,
+    months: Iterable[Month] = (),
+    more: Iterable[date] = (),
     read_again: ReadAgain | None = None,
     deep: bool = False,
 ) -> list[Result]:
-    """A verdict on every invariant (docs/audit.md) for these UTC days and the months they lie in; changes nothing.
+    """A verdict on every invariant (docs/audit.md) for these UTC days, the months they lie in, and more ``months`` as a
+    whole; changes nothing. ``more``: days beside them, without their months.
 
-    What cannot be checked is `NOT_CHECKED` and says why, never ok. ``deep`` reads and hashes every version ever
-    committed of these partitions, and every kept page; with ``read_again`` it also reads the pages once more.
+    What cannot be checked is `NOT_CHECKED` and says why, never ok. ``bounds``: none, and nothing is out of bounds.
+    ``deep`` reads and hashes every version ever committed of these partitions, and every kept page; with
+    ``read_again`` it also reads the pages once more.
     """
-    run = _Audit(lake, sorted(set(days)), list(sources), directory, read_again, deep)
-    for day in run.days:
-        run.day(day)
+    asked = set(days)
+    run = _Audit(lake, sorted({*asked, *more}), list(sources), directory, read_again, deep)
+    for _, some in groupby(run.days, key=Month.of):
+        run.look_at_days(together := list(some))
+        for day in together:
+            run.day(day)
     run.over_all()
-    for month in sorted({Month.of(day) for day in run.days}):
+    if bounds:
+        run.bounds(bounds)
+    for month in sorted({*months, *(Month.of(day) for day in asked)}):
         run.month(month)
+    return run.results
+
+
+def out_of_bounds(lake: Lake, days: Iterable[date], bounds: BoundsSettings) -> list[Result]:
+    """The verdict on ``bounds`` alone."""
+    run = _Audit(lake, sorted(set(days)), [], None, None, False)
+    run.bounds(bounds)
     return run.results
 
 
@@ -70,8 +94,27 @@ class _Audit:
         self.read_again, self.deep = read_again, deep
         self.results: list[Result] = []
         self._versions: dict[Partition, Version] = {}
+        self._seen: dict[Partition, Inspected] = {}
+        self._owners = None if directory is None else pl.DataFrame(
+            [(sid, a.account_id) for a in directory.accounts for sid in a.provider_accounts],
+            schema={"provider_account": pl.String, "account_id": pl.String}, orient="row",
+        )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------ a day
+
+    def look_at_days(self, days: Iterable[date]) -> None:
+        """Ask the store for all that these days need at once, for it may be far away."""
+        of_sources = ("raw", "events", "charges", "ledger", "reconciled")
+        self._look(
+            [Partition.of("daily", date=day) for day in days]
+            + [Partition.of(d, date=day, source=s) for day in days for s in self.sources for d in of_sources]
+        )
+
+    def _look(self, partitions: Iterable[Partition]) -> None:
+        found = self.lake.inspect_all(partitions, deep=self.deep)
+        # What is wrong is looked at again by itself: a commit may have come in between.
+        self._seen |= {p: one for p, one in found.items() if not one.findings}
+        self.lake.fetch(one.versions[-1] for one in found.values() if one.versions)
 
     def day(self, day: date) -> None:
         again = f"run python -m etl run --date {day}"
@@ -88,7 +131,7 @@ class _Audit:
             self._skip(["lines add up"], where, "is not rated from every source", again)
             if rated:
                 # What is there must be in the roll-up even so.
-                self.results += of_day.adds_up(pl.concat(rated), daily, where)
+                self.results += judged("lines add up", where, of_day.adds_up(pl.concat(rated), daily, where))
         self._customers("daily", daily, where)
 
     def _source(self, day: date, source: str, again: str) -> pl.DataFrame | None:
@@ -103,45 +146,55 @@ class _Audit:
             self._absent(events_at if events is None else charges_at, where, "is not loaded", again)
             self._skip([n for n in OF_A_SOURCE if n != "complete"], where, "is not loaded", again)
             return charges
-        self._pages(raw_at, raw, events, day, source, again)
-        self._judge("nothing lost", where, of_day.conserved(events, charges, where))
-        self._judge("one outcome each", where, of_day.once(events, where))
+        self._pages(raw_at, raw, events, charges, day, source, again)
+        self._judge("nothing lost", where, of_day.conserved(events, charges, where, self._owners))
+        self._judge("one outcome each", where, of_day.once(events, charges, where, self._owners))
         self._judge("no price is never zero", where, of_day.priced(charges, where))
-        self._judge("segments recounted", where, of_day.recounted(events, where))
-        self._judge("in its day", where, of_day.in_its_day(events, day, where))
+        self._judge("segments recounted", where, of_day.recounted(events, charges, where, self._owners))
+        self._judge("in its day", where, of_day.in_its_day(events, charges, day, where, self._owners))
         if self._customers("charges", charges, where):
             numbers = self.directory.numbers.select("number_e164", "account_id").unique()
-            owners = pl.DataFrame(
-                [(sid, a.account_id) for a in self.directory.accounts for sid in a.provider_accounts],
-                schema={"provider_account": pl.String, "account_id": pl.String}, orient="row",
-            )  # fmt: skip
-            self._judge("nobody else's", where, of_day.belongs(charges, events, numbers, owners, where))
+            self._judge("nobody else's", where, of_day.belongs(charges, events, numbers, self._owners, where))
         return charges
 
     def _pages(
-        self, at: Partition, raw: pl.DataFrame | None, events: pl.DataFrame, day: date, source: str, again: str
-    ) -> None:
+        self, at: Partition, raw: pl.DataFrame | None, events: pl.DataFrame, charges: pl.DataFrame, day: date,
+        source: str, again: str,
+    ) -> None:  # fmt: skip
         where = f"date={day}/source={source}"
         if raw is None:
             self._skip(["complete", "raw kept"], where, "keeps no page of what it was read from", again)
             return
-        self._judge("complete", where, of_day.pages_whole(raw, where))
+
+        def whom(sid: str | None) -> tuple[str, ...]:
+            return of_day.sharing(sid, events, charges, self._owners)
+
+        self._judge("complete", where, of_day.pages_whole(raw, where, whom))
         head = self._versions[at]
+        if head.reason == EXPIRED:
+            # Erased on purpose (docs/privacy.md): the rows that say which pages there were are all there is to hold to.
+            self._judge("raw kept", where)
+            return
         checks = [
-            stored.raw_kept(self.lake, head, raw, where, deep=self.deep),
-            self._read_from(at, raw, events, where),
+            stored.raw_kept(self.lake, head, raw, where, whom, self._stored(at), deep=self.deep),
+            self._read_from(at, raw, events, charges, where),
         ]
         if self.deep and self.read_again:
             checks.append(self._same_again(day, source, where, again))
         self._judge("raw kept", where, *checks)
 
-    def _read_from(self, at: Partition, raw: pl.DataFrame, events: pl.DataFrame, where: str) -> Iterator[Result]:
+    def _read_from(
+        self, at: Partition, raw: pl.DataFrame, events: pl.DataFrame, charges: pl.DataFrame, where: str
+    ) -> Iterator[Result]:
         """The pages kept now; of earlier versions too when some record needs them, for an older page may say newer."""
         kept = set(raw["sha256"])
         if set(events["raw_sha256"]) - kept:
             for version in self.lake.history(at):
-                kept |= set(self.lake.read(version, ["sha256"])["sha256"])
-        yield from stored.read_from(events, kept, where)
+                try:
+                    kept |= set(self.lake.read(version, ["sha256"])["sha256"])
+                except Erased:
+                    return  # fetched again after it had expired: which pages there were before is not known
+        yield from stored.read_from(events, kept, charges, where, self._owners)
 
     def _same_again(self, day: date, source: str, where: str, again: str) -> Iterable[Result]:
         head = self._versions[Partition.of("events", date=day, source=source)]
@@ -158,18 +211,36 @@ class _Audit:
         heads = [v for p, v in self._versions.items() if p.dataset == "charges"]
         where = f"{self.days[0]} to {self.days[-1]}"
         if heads:
-            rows = self.lake.scan(heads, ["date", "source", "kind", "record_id"]).collect()
+            rows = self.lake.scan(heads, ["date", "source", "kind", "record_id", "account_id"]).collect()
             self._judge("one outcome each", where, of_day.once_over_all(rows, where))
+
+    def bounds(self, bounds: BoundsSettings) -> None:
+        """No account's day out of bounds, unless it was accepted."""
+        if not self.days:
+            return
+        first, last = of_bounds.first_day(self.days), self.days[-1]
+        where, asked = f"{self.days[0]} to {last}", ["date", "account_id", "currency", "charge"]
+
+        def found() -> Iterator[Result]:
+            heads = list(self.lake.heads("daily", date=(first, last)).values())
+            if heads:
+                accepted = {month: acceptance.names(self.lake, month) for month in {Month.of(d) for d in self.days}}
+                yield from of_bounds.beyond(self.lake.scan(heads, asked).collect(), self.days, bounds, accepted)
+
+        self._judge(BOUNDS, where, found())
 
     # ------------------------------------------------------------------------------------------------ a month
 
     def month(self, month: Month) -> None:
         where, again = f"month={month}", f"run python -m etl run for a day of {month}"
+        datasets = ("statement", "monthly", "credits", "holdings", "corrections")
+        self._look(Partition.of(d, month=str(month)) for d in datasets)
         lines, monthly, ledger = (
             self._read(Partition.of(dataset, month=str(month)), columns, again)
             for dataset, columns in (("statement", None), ("monthly", MONTHLY), ("credits", None))
         )
-        self._scan(Partition.of("holdings", month=str(month)), again)
+        for dataset in ("holdings", "corrections"):
+            self._scan(Partition.of(dataset, month=str(month)), again)
         if lines is None or monthly is None:
             self._skip(OF_A_MONTH[:2], where, "has no statement yet", again)
         else:
@@ -183,6 +254,8 @@ class _Audit:
             self._skip(["credits balance"], where, "has no credits ledger yet", again)
         else:
             self._judge("credits balance", where, of_month.balances(ledger, where), self._carried(month, ledger, where))
+        # What else is promised of closed months, such as their corrections, is asked here.
+        self._judge(corrected.CORRECTED, where, corrected.booked(self.lake, month, where), self._told(month, lines, where))
         self._judge("closed stays closed", where, stored.closed_stays_closed(self.lake, month, deep=self.deep))
         self._judge("one mail each", where, stored.one_mail_each(self.lake, month))
 
@@ -192,20 +265,22 @@ class _Audit:
         daily = self.lake.scan(heads, columns).collect() if heads else DATASETS["daily"].empty().select(columns)
         yield from of_month.sums(lines, daily, monthly, where)
 
+    def _told(self, month: Month, lines: pl.DataFrame | None, where: str) -> Iterator[Result]:
+        """The records behind the month's correction lines."""
+        head = self.lake.head(Partition.of("corrections", month=str(month)))
+        if lines is not None and head is not None:
+            corrections = self.lake.read(head, DATASETS["corrections"].columns)
+            yield from corrected.told_by_record(lines, corrections, where)
+
     def _carried(self, month: Month, ledger: pl.DataFrame, where: str) -> Iterator[Result]:
-        """Against the ledger of the month before, for each account as it closed with it."""
-        month -= 1
-        head = self.lake.head(Partition.of("credits", month=str(month)))
-        newest = self.lake.read(head, ledger.columns[:-1]) if head else ledger.clear().drop("month")
-        parts, closed = [], []
-        keys = {key.split("/")[2].removeprefix("account="): key for key in self.lake.list_pins(f"close/month={month}/")}
-        for account, key in keys.items():
-            reference = self.lake.get_pin(key).get("credits")
-            if reference:
-                version = self.lake.version(Partition.parse(reference["partition"]), reference["seq"])
-                parts.append(self.lake.read(version, newest.columns).filter(pl.col("account_id") == account))
-                closed.append(account)
-        left = pl.concat([newest.filter(~pl.col("account_id").is_in(closed)), *parts])
+        """Against the ledger of the month before: as an account closed it, or as it is now for those that closed both."""
+        head = self.lake.head(Partition.of("credits", month=str(month - 1)))
+        columns = ["account_id", "entry", "lot", "credits"]
+        newest = self.lake.read(head, columns) if head else ledger.clear().select(*columns)
+        here = revisions(self.lake, month)
+        before = {a: m for a, m in closings(self.lake, month - 1).items() if "credits" in m and a not in here}
+        closed = rows_as_closed(self.lake, before, "credits").select(columns)
+        left = pl.concat([newest.filter(~pl.col("account_id").is_in(list(before))), closed])
         yield from of_month.carried(left, ledger, where)
 
     # ------------------------------------------------------------------------------------------------ inside
@@ -247,13 +322,20 @@ class _Audit:
 
     def _inspect(self, p: Partition, again: str) -> Version | None:
         """The head of a partition; None for one never written, or whose newest entry cannot be read."""
-        versions, findings = self.lake.inspect(p, deep=self.deep)
+        if p in self._seen:
+            versions, findings, _ = self._seen[p]
+        else:
+            versions, findings = self.lake.inspect(p, deep=self.deep)
         if not versions and not findings:
             return None
         self._judge("log whole", p.path, stored.log_whole(findings, p.path))
         self._judge("view is head", p.path, stored.view_is_head(findings, p.path, again))
         self._judge("configured", p.path, stored.configured(versions, p.path, again))
         return versions[-1] if versions else None
+
+    def _stored(self, p: Partition) -> set[str]:
+        """The keys of what the history of a partition holds."""
+        return self._seen[p].stored if p in self._seen else set(self.lake.store.list(f"_hist/{p.path}/"))
 
     def _absent(self, p: Partition, where: str, finding: str, again: str) -> None:
         """A day that was never written is not complete; one that cannot be read was named already."""
@@ -273,7 +355,7 @@ class _Audit:
         """What cannot be read is not whole: it counts against the invariant that needed it."""
         try:
             self.results += judged(invariant, where, *checks)
-        except (StoreError, SchemaMismatch, pl.exceptions.PolarsError, ValueError, KeyError) as error:
+        except (StoreError, SchemaMismatch, pl.exceptions.PolarsError, ValueError, LookupError) as error:
             self.results.append(broken(invariant, where, f"needs what cannot be read: {error}", stored.RESTORE))
 
     def _skip(self, names: Iterable[str], where: str, why: str, remedy: str) -> None:

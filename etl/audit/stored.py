@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from decimal import Decimal
 
 import polars as pl
 
+from etl.audit.days import whose
 from etl.audit.invariants import Result, broken
 from etl.audit.months import totals
 from etl.lake import Finding, Lake, Partition, StoreError, Version
@@ -48,17 +49,34 @@ def configured(versions: Iterable[Version], where: str, again: str) -> Iterator[
         yield broken("configured", where, f"has version(s) {numbers} that name no settings or code", again)
 
 
-def raw_kept(lake: Lake, head: Version, raw: pl.DataFrame, where: str, *, deep: bool) -> Iterator[Result]:
-    """Every page lies in a stored pack; read deep, with the bytes that were received."""
-    stored = set(lake.store.list(f"_hist/{head.partition.path}/"))
+def raw_kept(
+    lake: Lake,
+    head: Version,
+    raw: pl.DataFrame,
+    where: str,
+    whom: Callable[[str | None], Iterable[str]],
+    stored: Collection[str],
+    *,
+    deep: bool,
+) -> Iterator[Result]:
+    """Every page lies in a stored pack; read deep, with the bytes that were received. ``whom``: provider account → the
+    accounts its records concern. ``stored``: the keys of its history."""
     for (sha,), pages in sorted(raw.partition_by("object_sha256", as_dict=True).items()):
         key = f"_hist/{head.partition.path}/{sha}{PACK}"
         if key not in stored:
-            yield broken("raw kept", where, f"has lost {key} with {pages.height} page(s)", RESTORE)
+            finding = f"has lost {key} with {pages.height} page(s)"
+            yield broken("raw kept", where, finding, RESTORE, _concerned(pages, whom))
         elif deep:
             damaged = _damaged(lake, head.partition, sha, pages)
             if damaged:
-                yield broken("raw kept", where, f"has {damaged} page(s) in {key} that are not as received", RESTORE)
+                finding = f"has {damaged} page(s) in {key} that are not as received"
+                yield broken("raw kept", where, finding, RESTORE, _concerned(pages, whom))
+
+
+def _concerned(pages: pl.DataFrame, whom: Callable[[str | None], Iterable[str]]) -> tuple[str, ...]:
+    """Everybody some page is about; () when one may be about anybody."""
+    of_each = [tuple(whom(sid)) for sid in pages["provider_account"].unique()]
+    return () if not all(of_each) else tuple(account for accounts in of_each for account in accounts)
 
 
 def _damaged(lake: Lake, partition: Partition, sha: str, pages: pl.DataFrame) -> int:
@@ -79,13 +97,16 @@ def _page_hash(member: bytes) -> str | None:
         return None
 
 
-def read_from(events: pl.DataFrame, pages: set[str], where: str) -> Iterator[Result]:
+def read_from(
+    events: pl.DataFrame, pages: set[str], charges: pl.DataFrame, where: str, owners: pl.DataFrame | None = None
+) -> Iterator[Result]:
     """Every record still listed was read from a kept page."""
     listed = events.filter(~pl.col("vanished").fill_null(False))
-    orphans = listed.filter(~pl.col("raw_sha256").is_in(list(pages))).height
-    if orphans:
-        finding = f"has {orphans} record(s) read from no page that is kept"
-        yield broken("raw kept", where, finding, "fetch the day again with python -m etl run")
+    orphans = listed.filter(~pl.col("raw_sha256").is_in(list(pages)))
+    if orphans.height:
+        finding = f"has {orphans.height} record(s) read from no page that is kept"
+        concerned = whose(orphans, events, charges, owners)
+        yield broken("raw kept", where, finding, "fetch the day again with python -m etl run", concerned)
 
 
 def closed_stays_closed(lake: Lake, month: Month, *, deep: bool) -> Iterator[Result]:

@@ -112,6 +112,10 @@ class Directory:
         )
         return _with_places(_with_carriers(known, self.carriers), self.places)
 
+    def carriers_of(self, events: pl.DataFrame) -> pl.Series:
+        """The carrier of each event as `attribute` fills it. Reads kind, direction, from_number, to_number and carrier."""
+        return _with_carriers(events, self.carriers)["carrier"]
+
     def billed(self, events: pl.DataFrame, day: date) -> pl.DataFrame:
         """Accepted events of one UTC day → provider_account, account_id: the account that all of a provider account's
         events are billed to, null when they are several's. One without an event is its sub-account's."""

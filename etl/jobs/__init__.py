@@ -11,12 +11,15 @@ from datetime import date
 
 from etl.jobs.base import Done, NotReady, Report, code_fingerprint
 from etl.jobs.closing import CloseVerbs
-from etl.jobs.days import DayVerbs
+from etl.jobs.invoice import InvoiceVerbs
+from etl.jobs.moved import MovedVerbs
+from etl.jobs.retention import RetentionVerbs
+from etl.periods import Month
 
 __all__ = ["Done", "Jobs", "NotReady", "Report", "code_fingerprint", "held"]
 
 
-class Jobs(DayVerbs, CloseVerbs):
+class Jobs(MovedVerbs, RetentionVerbs, InvoiceVerbs, CloseVerbs):
     """The verbs, bound to one configuration and one run."""
 
     def run_day(self, day: date, sources: Iterable[str] | None = None) -> Report:
@@ -28,13 +31,18 @@ class Jobs(DayVerbs, CloseVerbs):
         done.append(self.roll_up(day))
         return Report(tuple(done), tuple(held(done)))
 
-    def audit(self, days: Iterable[date], *, deep: bool = False) -> list:
-        """A verdict on every invariant for these UTC days from go-live on, and their months: `etl.audit.examine`. Changes
-        nothing."""
+    def audit(
+        self, days: Iterable[date], *, months: Iterable[Month] = (), more: Iterable[date] = (), deep: bool = False
+    ) -> list:
+        """A verdict on every invariant for these UTC days from go-live on, their months, ``months`` as a whole, and ``more``
+        days without their months: `etl.audit.examine`. Changes nothing."""
         from etl.audit import examine
 
-        due = [day for day in days if day >= self.settings.start]
-        return examine(self.lake, due, self.settings.sources, self.directory, read_again=self.read_again, deep=deep)
+        due, beside = ([day for day in some if day >= self.settings.start] for some in (days, more))
+        return examine(
+            self.lake, due, self.settings.sources, self.directory, bounds=self.settings.bounds, months=months,
+            more=beside, read_again=self.read_again, deep=deep,
+        )  # fmt: skip
 
     def rate_day(self, day: date, sources: Iterable[str] | None = None) -> list[Done]:
         """rate what is in the lake again, then roll up. What was compared is compared again: whose a record is may have

@@ -5,19 +5,28 @@ from __future__ import annotations
 import hashlib
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from etl import redaction
 from etl import settings as configuration
+from etl.periods import Month
 from etl.settings import ConfigurationError, Resolver, Settings, StoreSettings, connection_from_environment
+
+if TYPE_CHECKING:
+    from etl.lake import Version
 
 log = logging.getLogger("tollbook")
 
 STALE_TRIES = 5
+WEIGHED = "weighed"
+"""Input of events with cut numbers: the rows of `retention.beyond` that were known, and theirs or not, before the cut."""
+FILES = ("directory", "products", "rates", "taxes")
+"""Inputs that are files of the operator."""
 
 # polars, boto3 and httpx are imported where they are used: a DAG file and --help import this module.
 
@@ -72,6 +81,7 @@ class Base:
         resolve: Resolver = connection_from_environment,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        redaction.install()  # here, because every command line and every task of Airflow comes by
         self.settings = settings
         self.run_id = run_id or f"manual-{uuid.uuid4()}"
         self.resolve = resolve
@@ -153,6 +163,12 @@ class Base:
 
     # -------------------------------------------------------------------------------------------- inside
 
+    def _directory_of(self, month: Month):
+        """The directory as it counts for a month: an account that closed it keeps the terms it closed it with."""
+        from etl.manifests import as_agreed, closings
+
+        return as_agreed(self.directory, closings(self.lake, month))
+
     def _today(self) -> date:
         return self.clock().astimezone(UTC).date()
 
@@ -162,19 +178,34 @@ class Base:
             raise NotReady(f"{partition} is not in the lake: run {command}")
         return head
 
+    def _beyond(self, events, day: date) -> set[str]:
+        """`retention.beyond` of a day's accepted events, by the rate card and the places in force."""
+        import polars as pl
+
+        from etl.rating.card import FEE_KEY, PRICE_KEY, in_force
+        from etl.retention import PARTIES, beyond
+
+        tables = {
+            "prices.csv": (in_force(self.card.prices, day, PRICE_KEY), ["to_number"]),
+            "carrier_fees.csv": (in_force(self.card.fees, day, FEE_KEY), ["to_number"]),
+            "places.csv": (self.directory.places.select("jurisdiction", "prefix"), PARTIES),
+        }
+        return beyond(events.filter(pl.col("outcome") == "accepted"), tables)
+
     def _derive(self, verb: str, target, gather: Callable, *, settled: bool = False) -> Done:
         """Compute and commit one partition, unless its head came from the same inputs, code and settings.
 
         ``gather() -> (inputs, compute)`` reads the input heads, and is asked after the base was read: whoever commits
         newer inputs in between moves the base, so an older answer never lands on a newer one. ``settled``: only other
-        inputs are a reason to compute again, not other code or settings.
+        partitions are a reason to compute again, not other code, settings or files.
         """
         from etl.lake import Stale
 
         for attempt in range(STALE_TRIES):
             base = self.lake.head(target)
             inputs, compute = gather()
-            fresh = base is not None and inputs is not None and base.inputs == inputs
+            same = base is not None and inputs is not None and base.inputs == inputs
+            fresh = same or (settled and base is not None and _of_lake(base.inputs) == _of_lake(inputs))
             if fresh and (settled or (base.code, base.config) == (self.lake.code, self.lake.config)):
                 self.lake.heal(target.dataset, **dict(target.keys))
                 return Done(verb, target.path, base.seq, base.rows, False, _numbers(base.sums))
@@ -192,5 +223,15 @@ class Base:
         )
 
 
+def weighed(history: Sequence[Version]) -> set[str]:
+    """What the newest version that says so had `WEIGHED`."""
+    return set(next((v.inputs[WEIGHED] for v in reversed(history) if WEIGHED in v.inputs), "").splitlines())
+
+
 def _numbers(sums: Mapping[str, str]) -> dict[str, int]:
     return {name: int(value) for name, value in sums.items()}
+
+
+def _of_lake(inputs: Mapping[str, str]) -> dict[str, str]:
+    """Inputs but for the files of the operator."""
+    return {name: value for name, value in inputs.items() if name not in FILES}

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from etl.jobs.base import Base, Done
+from etl.jobs.base import Done
+from etl.jobs.corrections import CorrectionVerbs, _names
 from etl.periods import Month
 
 if TYPE_CHECKING:
     from etl.lake import Partition, Version
 
 
-class MonthVerbs(Base):
+class MonthVerbs(CorrectionVerbs):
     """Each turns the heads of its inputs into one commit of one month."""
 
     def hold(self, month: Month, *, settled: bool = False) -> Done:
@@ -39,25 +40,24 @@ class MonthVerbs(Base):
 
         return self._derive("hold", self._partition("holdings", month), gather, settled=settled)
 
-    def credit(self, month: Month) -> Done:
-        """charges and products → credits: the ledger, carried on from the month before."""
+    def credit(self, month: Month, *, settled: bool = False) -> Done:
+        """charges and products → credits: the ledger, carried on from the month before. Of an account that closed the month
+        it is what the ledger would be now; what that differs by, the first open month corrects."""
         import polars as pl
 
         from etl.credits import ledger
 
         def gather():
-            charges = self._charges(month)
-            before = self._ledgers_before(month)
+            charges, before = self._charges(month), self._ledgers_before(month)
 
             def compute(_base):
-                moved = ledger(*self._ledger_inputs(month, charges, before))
+                moved = ledger(*self._ledger_inputs(month, charges, before), self._changed_lots(month))
                 overage = moved.filter(pl.col("entry") == "overage")["credits"].sum()
                 return moved, {"overage": int(overage)}
 
-            inputs = _hashes(charges) | _hashes(before) | {"products": self.products.fingerprint}
-            return inputs, compute
+            return _hashes(charges) | _hashes(before) | {"products": self.products.fingerprint}, compute
 
-        return self._derive("credit", self._partition("credits", month), gather)
+        return self._derive("credit", self._partition("credits", month), gather, settled=settled)
 
     def recharges(self, month: Month):
         """`credits.compare_recharges` of the month: what was reported against what ours would have bought."""
@@ -74,9 +74,9 @@ class MonthVerbs(Base):
         opening = self._opening(before)
         terms, bought = self.products.allotments(), self.products.purchases
         if opening is not None:
-            # Counted in a closed month, then moved to this one in the file: once is enough.
+            # Counted in a month before that was not computed again since it moved to this one: once is enough.
             counted = {"left_on": ["account_id", "purchase_id"], "right_on": ["account_id", "lot"]}
-            bought = bought.join(opening, **counted, how="anti")
+            bought = bought.join(self.lake.read(before[""], ["account_id", "lot"]), **counted, how="anti")
         known = opening if opening is not None else DATASETS["credits"].empty()
         accounts = pl.concat([f["account_id"] for f in (terms, bought, known)]).unique()
         burning = (pl.col("credits") > 0) & pl.col("account_id").is_in(accounts.implode())
@@ -86,7 +86,7 @@ class MonthVerbs(Base):
         window = (month.first, max(until, month.first + timedelta(days=1)))
         return rows.filter(burning).collect(), opening, terms, bought, window
 
-    def charge(self, month: Month) -> Done:
+    def charge(self, month: Month, *, settled: bool = False) -> Done:
         """Numbers, holdings, credits, daily and products → monthly: what is charged by the month."""
         import polars as pl
 
@@ -98,7 +98,7 @@ class MonthVerbs(Base):
             holdings, ledger = (self.lake.head(self._partition(d, month)) for d in ("holdings", "credits"))
 
             def compute(_base):
-                accounts = self.directory.terms
+                accounts = self._directory_of(month).terms
                 until = _loaded_until(month, rolled)
                 register = self.directory.owned_numbers(max(month.first, self.settings.start), until)
                 owned = monthly.number_days(self._listed_numbers(listed, charges), register)
@@ -137,28 +137,45 @@ class MonthVerbs(Base):
             }
             return inputs, compute
 
-        return self._derive("charge", self._partition("monthly", month), gather)
+        return self._derive("charge", self._partition("monthly", month), gather, settled=settled)
 
-    def state(self, month: Month) -> Done:
-        """daily and monthly → the month's statement lines, all accounts. Brings what is charged by the month up to date."""
+    def restate(self, months: Iterable[Month]) -> list[Done]:
+        """`state` for these months and every later one there is, oldest first: what changes a month is carried on into the
+        next ones, and what changes a closed month is corrected in an open one."""
+        asked = set(months)
+        known = {Month.parse(p["month"]) for p in self.lake.heads("statement")} if asked else set()
+        later = {m for m in known if m > min(asked)} - asked
+        unclosed = set(self.unclosed(max(later | asked) + 1)) if later else set()
+        return [self.state(m, settled=m in later and m not in unclosed) for m in sorted(asked | later)]
+
+    def state(self, month: Month, *, settled: bool = False) -> Done:
+        """daily and monthly → the month's statement lines, all accounts. Brings what is charged by the month up to date, and
+        books what changed in closed months. ``settled``: other files or code are no reason to compute it again."""
+        import polars as pl
+
+        from etl.corrections import BOOKED, SECTIONS
+
         self._carry_on(month)
         for verb in (self.hold, self.credit, self.charge):
-            verb(month)
+            verb(month, settled=settled)
+        self.correct(month)
 
         def gather():
             rolled, charged = self._month_days(month), self.lake.head(self._partition("monthly", month))
+            closed, corrections = self._closed_before(month), self.lake.head(self._partition("corrections", month))
 
             def compute(_base):
                 stated = self._lines(month, rolled, charged)
-                return stated, {"unrated": int(stated.filter(stated["section"] == "usage")["unrated"].sum())}
+                usage, corrected = (stated.filter(pl.col("section").is_in(s)) for s in (["usage"], list(SECTIONS)))
+                return stated, {"unrated": int(usage["unrated"].sum()), BOOKED: corrected.height}
 
-            inputs = _hashes({**rolled, "monthly": charged}) | {
+            inputs = _hashes({**rolled, "monthly": charged, "corrections": corrections}) | {
                 "directory": self.directory.fingerprint,
                 "taxes": self.taxes.fingerprint,
             }
-            return inputs, compute
+            return inputs | self._rests_on(closed) | _names(self._kept("statement", month)), compute
 
-        done = self._derive("state", self._partition("statement", month), gather)
+        done = self._derive("state", self._partition("statement", month), gather, settled=settled)
         self.__dict__.pop("statements", None)  # what was read before is no longer the newest
         return done
 
@@ -166,40 +183,33 @@ class MonthVerbs(Base):
 
     def unclosed(self, month: Month) -> list[Month]:
         """Months from go-live to before ``month`` that some account has not closed, oldest first."""
-        from etl.closing import closings
+        from etl.manifests import revisions
 
-        earlier, found = Month.of(self.settings.start), []
-        while earlier < month:
-            if {a.account_id for a in self.directory.of_month(earlier)} - set(closings(self.lake, earlier)):
-                found.append(earlier)
-            earlier += 1
-        return found
+        customers = self.directory.of_month
+        return [m for m in self._earlier(month) if {a.account_id for a in customers(m)} - set(revisions(self.lake, m))]
 
     def _carry_on(self, month: Month) -> None:
-        """Bring every earlier month's holdings and ledger up to date: a day loaded again long ago moves them all. The
-        ledger of a closed month stays; its recordings are counted again only when its days changed."""
+        """Bring every earlier month's holdings and ledger up to date: a day loaded again long ago moves them all. Of a
+        closed month only when its days changed."""
         unclosed = set(self.unclosed(month))
-        earlier = Month.of(self.settings.start)
-        while earlier < month:
+        for earlier in self._earlier(month):
             self.hold(earlier, settled=earlier not in unclosed)
-            if earlier in unclosed:
-                self.credit(earlier)
-            earlier += 1
+            self.credit(earlier, settled=earlier not in unclosed)
 
     def _ledgers_before(self, month: Month) -> dict[str, Version]:
-        """What the ledger of a month opens with: for accounts that closed the month before, the ledger they closed it
-        with; for the others its head. Each account id, and '' for the others, with its version."""
-        from etl.closing import closings
-        from etl.lake import Partition
+        """What the ledger of a month opens with: for accounts that closed the month before and not this one, the ledger they
+        closed it with; for the others its head. Each account id, and '' for the others, with its version."""
+        from etl.manifests import closings, pinned, revisions
 
         if month <= Month.of(self.settings.start):
             return {}
-        pinned = {
-            account: self.lake.version(Partition.parse(manifest["credits"]["partition"]), manifest["credits"]["seq"])
+        here = revisions(self.lake, month)
+        closed = {
+            account: pinned(self.lake, manifest["credits"])
             for account, manifest in closings(self.lake, month - 1).items()
-            if "credits" in manifest
+            if "credits" in manifest and account not in here
         }
-        return pinned | {"": self._before("credits", month, self.credit)}
+        return closed | {"": self._before("credits", month, self.credit)}
 
     def _opening(self, before: Mapping[str, Version]):
         """`_ledgers_before` → the rows of `schemas.Credits` to open with; None in the first month."""
@@ -213,9 +223,11 @@ class MonthVerbs(Base):
         for version in dict.fromkeys(before.values()):
             mine = [account for account, v in before.items() if v == version and account]
             others = [account for account in before if account]
-            rows = self.lake.read(version, DATASETS["credits"].columns)
+            found = self.lake.read(version)
+            missing = [pl.lit(None, t).alias(c) for c, t in DATASETS["credits"].types.items() if c not in found.columns]
             own = pl.col("account_id").is_in(mine)
-            parts.append(rows.filter(own | ~pl.col("account_id").is_in(others) if before[""] == version else own))
+            whose = own | ~pl.col("account_id").is_in(others) if before[""] == version else own
+            parts.append(found.with_columns(missing).select(DATASETS["credits"].columns).filter(whose))
         return pl.concat(parts)
 
     def _before(self, dataset: str, month: Month, verb: Callable[[Month], Done]) -> Version | None:
@@ -236,16 +248,6 @@ class MonthVerbs(Base):
 
     def _events(self, month: Month) -> dict:
         return self.lake.heads("events", date=(month.first, month.days[-1]))
-
-    def _rows(self, dataset: str, heads: Mapping):
-        """The rows of these partitions with their date and source, lazily."""
-        import polars as pl
-
-        from etl.schemas import DATASETS
-
-        if heads:
-            return self.lake.scan(list(heads.values()))
-        return DATASETS[dataset].empty().lazy().with_columns(date=pl.lit(None, pl.Date), source=pl.lit(None, pl.String))
 
     def _listed_numbers(self, events: Mapping, charges: Mapping):
         """What the provider listed as owned, day by day, with the owners the day's charges name."""
@@ -278,8 +280,9 @@ class MonthVerbs(Base):
         from etl.statement import lines
 
         by_month = _or_empty("monthly", self.lake.read(charged, DATASETS["monthly"].columns) if charged else None)
-        accounts = self.directory.of_month(month)
-        return lines(self._daily(rolled), by_month, accounts, self.taxes, self.settings.tax_rounding)
+        accounts = self._directory_of(month).of_month(month)
+        corrections = self._corrections(month)
+        return lines(self._daily(rolled), by_month, accounts, self.taxes, self.settings.tax_rounding, corrections)
 
     def has_days(self, month: Month) -> bool:
         """Whether any day of the month is rolled up."""

@@ -10,6 +10,7 @@ from typing import Any
 _HOMES = {
     "Conflict": "store",
     "Corrupt": "store",
+    "Erased": "store",
     "NotFound": "store",
     "Store": "store",
     "StoreError": "store",
@@ -19,6 +20,7 @@ _HOMES = {
     "ProbeReport": "probing",
     "probe": "probing",
     "DataFile": "model",
+    "EXPIRED": "model",
     "Partition": "model",
     "Version": "model",
     "SchemaMismatch": "frames",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from etl.lake.model import Partition, Version, hist_key, log_key, sha256
+from etl.lake.model import Partition, Version, expired, hist_key, log_key, sha256
 from etl.lake.store import Corrupt, NotFound, Store
 
 _ENTRY = re.compile(r"\A_log/(?P<path>.+)/(?P<seq>\d{8})\.json\Z")
@@ -27,7 +29,15 @@ class Finding:
         return f"{self.level}: {self.kind}: {self.key}: {self.detail}"
 
 
-def entries(keys: Iterator[str]) -> dict[Partition, list[int]]:
+class Inspected(NamedTuple):
+    """One partition: its readable versions, oldest first, what is wrong with it, and the keys its history holds."""
+
+    versions: list[Version]
+    findings: list[Finding]
+    stored: set[str]
+
+
+def entries(keys: Iterable[str]) -> dict[Partition, list[int]]:
     """The sequence numbers of each partition among listed log keys, ascending. Foreign keys are skipped."""
     found: dict[Partition, list[int]] = defaultdict(list)
     known: dict[str, Partition | None] = {}
@@ -66,12 +76,8 @@ def audit(store: Store, dataset: str | None = None, *, deep: bool = True) -> lis
     named: set[str] = set()
     for partition, seqs in logs.items():
         versions = _log(store, partition, seqs, findings)
-        for version in versions:
-            for file in version.files:
-                key = hist_key(partition, file.sha256)
-                if key not in named:
-                    named.add(key)
-                    _content(store, key, file.sha256, key in stored, deep, findings)
+        named |= {hist_key(partition, file.sha256) for version in versions for file in version.files}
+        _files(store, versions, stored, deep, findings)
         if versions and versions[-1].seq == seqs[-1]:
             _view(store, versions[-1], deep, findings)
     for key in sorted(stored - named):
@@ -89,15 +95,42 @@ def inspect(store: Store, partition: Partition, *, deep: bool = True) -> tuple[l
     seqs = entries(store.list(f"_log/{partition.path}/")).get(partition, [])
     stored = set(store.list(f"_hist/{partition.path}/"))
     versions = _log(store, partition, seqs, findings)
-    for sha in dict.fromkeys(file.sha256 for version in versions for file in version.files):
-        key = hist_key(partition, sha)
-        _content(store, key, sha, key in stored, deep, findings)
+    _files(store, versions, stored, deep, findings)
     if versions and versions[-1].seq == seqs[-1]:
         _view(store, versions[-1], deep, findings)
     return versions, findings
 
 
-def _log(store: Store, partition: Partition, seqs: list[int], findings: list[Finding]) -> list[Version]:
+def listed(
+    store: Store, partition: Partition, logged: Sequence[str], stored: set[str], shown: Sequence[str],
+    entry: Callable[[str], bytes], *, deep: bool,
+) -> Inspected:  # fmt: skip
+    """`inspect` of a partition whose keys in log, history and view were listed before. ``entry``: reads a log entry."""
+    findings: list[Finding] = []
+    seqs = entries(logged).get(partition, [])
+    versions = _log(store, partition, seqs, findings, entry)
+    _files(store, versions, stored, deep, findings)
+    if versions and versions[-1].seq == seqs[-1]:
+        _view(store, versions[-1], deep, findings, shown)
+    return Inspected(versions, findings, stored)
+
+
+def covering(partitions: Sequence[Partition]) -> str:
+    """The longest prefix under which the keys of all of them lie."""
+    return f"{partitions[0].path}/" if len(partitions) == 1 else os.path.commonprefix([p.path for p in partitions])
+
+
+def by_folder(keys: Iterable[str]) -> dict[str, list[str]]:
+    """The keys of each folder, in their order."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        found[key.rpartition("/")[0]].append(key)
+    return found
+
+
+def _log(
+    store: Store, partition: Partition, seqs: list[int], findings: list[Finding], entry: Callable[[str], bytes] | None = None
+) -> list[Version]:  # fmt: skip
     versions: list[Version] = []
     before: bytes | None = None
     for expected, seq in enumerate(seqs, start=1):
@@ -105,7 +138,7 @@ def _log(store: Store, partition: Partition, seqs: list[int], findings: list[Fin
         if seq != expected and seq - 1 not in seqs:
             findings.append(Finding("error", "gap", key, f"entry {seq - 1} is missing"))
             before = None
-        data = store.get(key)
+        data = (entry or store.get)(key)
         try:
             version = Version.from_json(data, partition, seq)
         except Corrupt as error:
@@ -122,6 +155,16 @@ def _log(store: Store, partition: Partition, seqs: list[int], findings: list[Fin
     return versions
 
 
+def _files(store: Store, versions: list[Version], stored: set[str], deep: bool, findings: list[Finding]) -> None:
+    """Each file once. One that only versions before the newest expired one name may be gone: retention erased it."""
+    since = (expired(versions) or versions[0]).seq if versions else 0
+    due = {file.sha256 for version in versions if version.seq >= since for file in version.files}
+    for sha in dict.fromkeys(file.sha256 for version in versions for file in version.files):
+        key = hist_key(versions[0].partition, sha)
+        if key in stored or sha in due:
+            _content(store, key, sha, key in stored, deep, findings)
+
+
 def _content(store: Store, key: str, sha: str, present: bool, deep: bool, findings: list[Finding]) -> None:
     if not present:
         findings.append(Finding("error", "missing", key, "the log names it, the store has it not"))
@@ -131,7 +174,9 @@ def _content(store: Store, key: str, sha: str, present: bool, deep: bool, findin
             findings.append(Finding("error", "corrupt", key, f"its bytes have sha256 {found}"))
 
 
-def _view(store: Store, head: Version, deep: bool, findings: list[Finding]) -> None:
+def _view(
+    store: Store, head: Version, deep: bool, findings: list[Finding], shown: Iterable[str] | None = None
+) -> None:  # fmt: skip
     for key, file in zip(head.view_keys, head.files, strict=True):
         try:
             found = sha256(store.get(key)) if deep else store.digest(key)
@@ -140,7 +185,7 @@ def _view(store: Store, head: Version, deep: bool, findings: list[Finding]) -> N
             continue
         if found != file.sha256:
             findings.append(Finding("warn", "view", key, f"is not version {head.seq}, the head"))
-    for key in store.list(head.partition.path + "/"):
+    for key in store.list(head.partition.path + "/") if shown is None else shown:
         name = key[len(head.partition.path) + 1 :]
         if key not in head.view_keys and VIEW_FILE.match(name):
             findings.append(Finding("warn", "view", key, f"does not belong to version {head.seq}, the head"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any, TypeVar
 import polars as pl
 
 from etl.lake import checks
-from etl.lake.checks import VIEW_FILE, Finding
+from etl.lake.checks import VIEW_FILE, Finding, Inspected
 from etl.lake.frames import check, decode, encode, key_columns, same_schema, stack
 from etl.lake.model import (
+    EXPIRED,
     DataFile,
     Partition,
     Version,
@@ -27,11 +29,12 @@ from etl.lake.model import (
     check_name,
     check_sha,
     check_value,
+    expired,
     hist_key,
     log_key,
     sha256,
 )
-from etl.lake.store import Conflict, Corrupt, NotFound, Store, StoreError, Unknown, check_key
+from etl.lake.store import Conflict, Corrupt, Erased, NotFound, Store, StoreError, Unknown, check_key
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -41,6 +44,8 @@ _STALE_TEMPORARY = 24 * 3600.0
 _SUFFIX = re.compile(r"\A(\.[a-z0-9]{1,10}){1,3}\Z")
 _PIN = re.compile(r"\A[a-z][A-Za-z0-9_.=-]*(/[A-Za-z0-9][A-Za-z0-9_.=-]*)+\Z")
 _CREATE_TRIES = 4
+_ERASABLE = ("raw", "events")
+"""The datasets that hold what people wrote and whom they called. Nothing else is ever erased."""
 
 # stores seen to honour conditions, by identity of place; asked once a process
 _admitted: set[tuple[str, str]] = set()
@@ -76,6 +81,7 @@ class Lake:
         self.code = code
         self._clock = clock
         self._entries: dict[str, Version] = {}
+        self._pins: dict[str, bytes] = {}
         self._checked: set[str] = set()
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
@@ -107,6 +113,11 @@ class Lake:
         }
         return dict(zip(chosen, self._map(lambda item: self.version(*item), chosen.items()), strict=True))
 
+    def newest(self, dataset: str) -> dict[Partition, int]:
+        """The number of each partition's newest version. One listing, and nothing is read."""
+        found = checks.entries(self.store.list(f"_log/{check_name(dataset)}/"))
+        return {partition: seqs[-1] for partition, seqs in found.items()}
+
     def history(self, p: Partition) -> list[Version]:
         """Every version, oldest first."""
         return self._map(lambda seq: self.version(p, seq), self._seqs(p))
@@ -118,15 +129,22 @@ class Lake:
             self._entries[key] = Version.from_json(self.store.get(key), p, seq)
         return self._entries[key]
 
+    def standing(self, v: Version) -> Version:
+        """The version itself while its files are there; once retention has erased them, the expired one in its place."""
+        if all(self.store.exists(hist_key(v.partition, file.sha256)) for file in v.files):
+            return v
+        heir = expired(self.history(v.partition))
+        return heir if heir and heir.seq > v.seq else v
+
     # ---------------------------------------------------------------- reading
 
     def read(self, v: Version, columns: list[str] | None = None) -> pl.DataFrame:
         """The rows of a version, partition keys as columns after the stored ones (`date` as Date, others String).
 
         Read from history and never through the view, each file checked against its sha256: Corrupt or NotFound
-        rather than wrong rows. SchemaMismatch if its files disagree.
+        rather than wrong rows, Erased where retention removed it. SchemaMismatch if its files disagree.
         """
-        frames = [decode(self.store.get(hist_key(v.partition, f.sha256)), f, v.partition, columns) for f in v.files]
+        frames = [decode(self._data(v.partition, f), f, v.partition, columns) for f in v.files]
         return stack(frames)
 
     def scan(self, versions: Sequence[Version], columns: list[str] | None = None) -> pl.LazyFrame:
@@ -168,13 +186,18 @@ class Lake:
         it moved to is exactly this content. Content equal to the head's adds no version and leaves the view alone
         (a view that lags, and a file lost from history, are mended on the way).
         StoreError means not acknowledged: the same commit may simply be tried again, and finds out how far it came.
+        A reason of `EXPIRED` after another one makes a version even of equal content: it says what `erase` may remove.
         """
         if base is not None and base.partition != p:
             raise ValueError(f"the base is a version of {base.partition}, not of {p}")
         inputs, sums = _texts("inputs", inputs), _texts("sums", sums)
         self._admit()
+        beside_erasing = base is not None and base.reason == EXPIRED
+        if beside_erasing and not isinstance(frames, pl.DataFrame):
+            frames = list(frames)  # they are needed twice
         files, data = self._write_files(p, frames, base)
-        if base is not None and base.files == files:
+        same = base is not None and base.files == files
+        if same and not (reason == EXPIRED != base.reason):
             return self._settle(p, files, base)
         version = Version(
             partition=p,
@@ -193,8 +216,44 @@ class Lake:
         if not self._create(log_key(p, version.seq), version.to_json()):
             return self._settle(p, files, base)
         self._entries[log_key(p, version.seq)] = version
-        self._roll(version, data, fresh=True)
+        if beside_erasing:
+            # Whoever still erases for the base may have taken a file of ours, unnamed until just now, for an old one.
+            self._write_files(p, frames, version)
+        self._roll(version, data, fresh=not same)
         return version
+
+    def erase(self, p: Partition, keep: Callable[[], Collection[str]] = frozenset) -> list[str]:
+        """Remove what the history of an expired partition holds beside the newest `EXPIRED` version and those after it;
+        blobs stay whose sha256 ``keep`` names, which is asked again when the log has moved. Returns the keys. The log
+        stays whole.
+
+        To be called after the commit, and again by whoever finds it half done. ValueError for a dataset that is never
+        erased, or a partition that did not expire.
+        """
+        if p.dataset not in _ERASABLE or expired(self.history(p)) is None:
+            raise ValueError(f"{p} has not expired: nothing of it may be erased")
+        seen = self._seqs(p)
+        named = self._named(p) | {*keep()}
+        gone = [k for k in self.store.list(f"_hist/{p.path}/") if _name_of(k) not in named]
+
+        def remove(key: str) -> None:
+            try:
+                data = self.store.get(key)
+            except NotFound:
+                return  # another who erases was first
+            self.store.delete(key)
+            # A rival may have named it just before it went: the second look that a commit takes at the log, too.
+            is_file, back = key.endswith(".parquet"), True
+            try:
+                back = self._seqs(p) != seen and _name_of(key) in (self._named(p) if is_file else {*keep()})
+            finally:  # where it cannot be told, it comes back
+                if back:
+                    self.store.put(key, data, content_type=_PARQUET if is_file else None)
+
+        files = [key for key in gone if key.endswith(".parquet")]
+        self._map(remove, files)
+        self._map(remove, [key for key in gone if key not in files])  # after the files that may name them
+        return gone
 
     def put_blob(self, dataset: str, data: bytes, suffix: str, *, p: Partition | None = None) -> str:
         """Keep bytes as they are under the name of their content, in `_hist/<dataset>/` or the folder of `p`.
@@ -207,6 +266,11 @@ class Lake:
         if self._digest(key) != sha:
             self.store.put(key, data)
         return sha
+
+    def has_blob(self, dataset: str, sha: str, suffix: str, *, p: Partition | None = None) -> bool:
+        """Whether a blob is there. Whoever commits rows that name blobs asks after the commit: a rival that erases may have
+        taken one that nothing named before."""
+        return self.store.exists(self._blob_key(dataset, check_sha(sha), suffix, p))
 
     def get_blob(self, dataset: str, sha: str, suffix: str | None = None, *, p: Partition | None = None) -> bytes:
         """The bytes kept under that sha256 (without `suffix`, found by one listing). NotFound, or Corrupt."""
@@ -236,8 +300,10 @@ class Lake:
         return json.loads(data)
 
     def get_pin(self, key: str) -> dict[str, Any]:
-        """A pinned document. NotFound if there is none."""
-        return json.loads(self.store.get(_pin_key(key)))
+        """A pinned document. NotFound if there is none. It never changes, so it is read once."""
+        if key not in self._pins:
+            self._pins[key] = self.store.get(_pin_key(key))
+        return json.loads(self._pins[key])
 
     def list_pins(self, prefix: str) -> list[str]:
         """The keys of pinned documents that start with a prefix such as `close/`, sorted."""
@@ -267,6 +333,47 @@ class Lake:
     def inspect(self, p: Partition, *, deep: bool = True) -> tuple[list[Version], list[Finding]]:
         """`audit` of one partition, with its readable versions, oldest first."""
         return checks.inspect(self.store, p, deep=deep)
+
+    def inspect_all(self, partitions: Iterable[Partition], *, deep: bool = True) -> dict[Partition, Inspected]:
+        """`inspect` of many partitions: three listings for those of one dataset and month instead of three for each, and
+        what remains several at a time. Without ``deep`` a log entry that this Lake has read is not read again."""
+        wanted = list(dict.fromkeys(partitions))
+        groups: dict[tuple[str, str], list[Partition]] = {}
+        for p in wanted:
+            groups.setdefault((p.dataset, p.keys[0][1][:7]), []).append(p)
+        prefixes = [checks.covering(group) for group in groups.values()]
+
+        def listed(root: str) -> dict[str, list[str]]:
+            found = self._map(lambda prefix: list(self.store.list(root + prefix)), prefixes)
+            return checks.by_folder(key for keys in found for key in keys)
+
+        # The log first: what an entry names was written before it.
+        log, history, view = listed("_log/"), listed("_hist/"), listed("")
+
+        def entry(key: str) -> bytes:
+            known = None if deep else self._entries.get(key)
+            return self.store.get(key) if known is None else known.to_json()
+
+        def inspect(p: Partition) -> Inspected:
+            stored = set(history.get(f"_hist/{p.path}", ()))
+            logged, shown = log.get(f"_log/{p.path}", []), view.get(p.path, [])
+            found = checks.listed(self.store, p, logged, stored, shown, entry, deep=deep)
+            self._entries.update((log_key(p, v.seq), v) for v in found.versions)
+            return found
+
+        return dict(zip(wanted, self._map(inspect, wanted), strict=True))
+
+    def fetch(self, versions: Iterable[Version]) -> None:
+        """Copy the files of these versions to this machine's disk, for `scan`; those that cannot be had are left to it."""
+        with self._lock:
+            if self._temporary is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix="tollbook-")
+
+        def copy(item: tuple[Partition, DataFile]) -> None:
+            with contextlib.suppress(StoreError):
+                self._fetch(*item, folder=self._temporary.name)
+
+        self._map(copy, [(v.partition, file) for v in versions for file in v.files])
 
     # ---------------------------------------------------------------- inside
 
@@ -390,6 +497,26 @@ class Lake:
                 changed.append(key)
         return changed
 
+    def _named(self, p: Partition) -> set[str]:
+        """The files of the newest expired version and of those after it."""
+        versions = self.history(p)
+        since = expired(versions)
+        return {file.sha256 for v in versions if since is None or v.seq >= since.seq for file in v.files}
+
+    def _data(self, p: Partition, file: DataFile) -> bytes:
+        try:
+            return self.store.get(hist_key(p, file.sha256))
+        except NotFound as error:
+            raise self._lost(p, file, error) from None
+
+    def _lost(self, p: Partition, file: DataFile, error: NotFound) -> NotFound:
+        """What it means that a file is not there: `Erased`, where a later version says so, else as it was."""
+        versions = self.history(p)
+        heir = expired(versions)
+        if heir is None or any(file in version.files for version in versions if version.seq >= heir.seq):
+            return error
+        return Erased(f"{p}: erased by retention on {heir.recorded_at[:10]}; version {heir.seq} is in its place")
+
     def _digest(self, key: str) -> str | None:
         try:
             return self.store.digest(key)
@@ -402,14 +529,17 @@ class Lake:
         path = self.store.local_path(key)
         if path is not None:
             if key not in self._checked:
-                found = self.store.digest(key)
+                try:
+                    found = self.store.digest(key)
+                except NotFound as error:
+                    raise self._lost(partition, file, error) from None
                 if found != file.sha256:
                     raise Corrupt(f"{key}: its bytes are {found}")
                 self._checked.add(key)
             return path
         path = Path(folder) / f"{file.sha256}.parquet"
         if not path.exists():
-            data = self.store.get(key)
+            data = self._data(partition, file)
             check(data, file, partition)
             half = path.with_suffix(f".{uuid.uuid4().hex}")
             half.write_bytes(data)
@@ -442,6 +572,11 @@ def _texts(what: str, given: Mapping[str, str] | None) -> dict[str, str]:
     if not all(isinstance(text, str) for pair in found.items() for text in pair):
         raise TypeError(f"{what} map text to text, not {found!r}")
     return found
+
+
+def _name_of(key: str) -> str:
+    """The sha256 in an object's name."""
+    return key.rpartition("/")[2].partition(".")[0]
 
 
 def _pin_key(key: str) -> str:

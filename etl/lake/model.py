@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -13,6 +13,9 @@ from typing import Any
 from etl.lake.store import Corrupt
 
 FORMAT = 1
+EXPIRED = "expire"
+"""The reason of a version whose rows were rewritten without what may be kept no longer: files that only versions before
+it name may be gone."""
 _NAME = re.compile(r"\A[a-z][a-z0-9_]{0,63}\Z")
 _VALUE = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _SHA = re.compile(r"\A[0-9a-f]{64}\Z")
@@ -170,6 +173,11 @@ class Version:
 
 
 _PLAIN = ("run_id", "inputs", "config", "code", "rows", "sums", "reason", "recorded_at")
+
+
+def expired(versions: Sequence[Version]) -> Version | None:
+    """The newest of these versions that was committed as `EXPIRED`."""
+    return next((v for v in reversed(versions) if v.reason == EXPIRED), None)
 
 
 def log_key(partition: Partition, seq: int) -> str:

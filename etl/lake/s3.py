@@ -23,8 +23,22 @@ _READS = 6
 _LONGEST_LINK = 7 * 86_400
 _LARGEST = 5 * 1024**3
 _MISSING = {"NoSuchKey", "NotFound", "404"}
-# boto3 raises the first for what it saw, lets the others escape from a body it streams
-_TRANSPORT = (BotoCoreError, HTTPError, OSError)
+_REMEDIES = {
+    ("NoSuchBucket",): "create the bucket, or correct url",
+    ("RequestTimeTooSkewed",): "set this machine's clock",
+    ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "301", "307", "400"): (
+        "set region and endpoint_url to the bucket's own"
+    ),
+    ("AccessDenied", "ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403"): (
+        "check the connection's keys, and what they may do in this bucket"
+    ),
+    ("SlowDown", "ServiceUnavailable", "InternalError", "500", "503"): (
+        "the server is overloaded or broken: run it again later"
+    ),
+}
+# boto3 raises the first for what it saw, lets the next two escape from a body it streams, and the last from a server
+# that redirects the question of where the bucket is, too
+_TRANSPORT = (BotoCoreError, HTTPError, OSError, RecursionError)
 _CONFIG = Config(
     signature_version="s3v4",
     s3={"addressing_style": "path"},
@@ -89,16 +103,19 @@ class S3Store:
         check_key(key)
 
     def get(self, key: str) -> bytes:
-        # boto3 retries the request but not the reading of its body, so the whole exchange is repeated here
+        # boto3 retries the request but not the reading of its body, so for that the whole exchange is repeated here
         for attempt in range(_READS):
             if attempt:
                 time.sleep(min(2.0, 0.05 * 2**attempt) * random.uniform(0.5, 1.0))  # noqa: S311
             try:
                 answer = self._client.get_object(Bucket=self.bucket, Key=self._key(key))
-                with contextlib.closing(answer["Body"]) as body:
-                    return body.read()  # raises if fewer bytes come than were announced
             except ClientError as error:
                 self._refuse(error, f"cannot read {key}")
+            except _TRANSPORT as error:  # asked often enough by boto3: a dead server must not hold a night for hours
+                raise StoreError(f"cannot read {key} from {self.url}: {error}") from error
+            try:
+                with contextlib.closing(answer["Body"]) as body:
+                    return body.read()  # raises if fewer bytes come than were announced
             except _TRANSPORT as error:
                 failure = error
         raise StoreError(f"cannot read {key} from {self.url}: {failure}") from failure
@@ -208,6 +225,6 @@ class S3Store:
             raise Conflict(f"{what}: {code}") from error
         if code in _MISSING:
             raise NotFound(f"{what}: no such object in {self.url}") from error
-        if status >= 500 and error.operation_name == "PutObject":
-            raise Unknown(f"{what} in {self.url}: {error}") from error
-        raise StoreError(f"{what} in {self.url}: {error}") from error
+        remedy = next((f"; {text}" for codes, text in _REMEDIES.items() if code in codes), "")
+        kind = Unknown if status >= 500 and error.operation_name == "PutObject" else StoreError
+        raise kind(f"{what} in {self.url}: {error}{remedy}") from error

@@ -18,6 +18,10 @@ class NotFound(StoreError):
     """No object has this key."""
 
 
+class Erased(NotFound):
+    """The object was removed on purpose, because what it held may be kept no longer."""
+
+
 class Conflict(StoreError):
     """`create` met an object that exists already (or a rival creating it at this moment)."""
 

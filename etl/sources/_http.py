@@ -101,7 +101,7 @@ class Api:
             auth=httpx.BasicAuth(login, password),
             timeout=httpx.Timeout(timeout_seconds),
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
-            headers={"Accept": "application/json", "User-Agent": "tollbook"},
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "tollbook"},
             follow_redirects=False,
             trust_env=False,  # no proxy, certificate store or .netrc from the environment
             transport=transport,
@@ -195,6 +195,9 @@ class Api:
         with self._turns, self._client.stream("GET", url, auth=auth) as answer:
             if answer.is_redirect or 300 <= answer.status_code < 400:
                 return answer.status_code, answer.headers, b""
+            if answer.headers.get("content-encoding", "gzip").strip().lower() not in ("gzip", "identity", ""):
+                # Packed twice, a few kilobytes unpack to gigabytes at once, before any of it can be counted.
+                raise Unreadable("an answer packed in a way that was not asked for")
             chunks, size = [], 0
             for chunk in answer.iter_bytes(1 << 16):
                 size += len(chunk)

@@ -56,9 +56,15 @@ def pack(pages: Iterable[Page], keep: Callable[[bytes], str], pack_bytes: int = 
 
 
 def unpack(raw: pl.DataFrame, fetch: Callable[[str], bytes]) -> Iterator[Page]:
-    """The pages the rows of `schemas.Raw` describe; ``fetch`` returns a pack by its sha256."""
+    """The pages the rows of `schemas.Raw` describe; ``fetch`` returns a pack by its sha256. LookupError for one that
+    retention erased."""
     held, data = None, b""
     for row in raw.iter_rows(named=True):
+        if row["object_sha256"] is None:
+            raise LookupError(
+                f"page {row['page']} of {row['resource']} {row['provider_account']} is erased: its day has expired "
+                "(docs/privacy.md). Fetch the day again with python -m etl run if the provider still has it"
+            )
         if row["object_sha256"] != held:
             held, data = row["object_sha256"], fetch(row["object_sha256"])
         member = data[row["object_offset"] : row["object_offset"] + row["object_bytes"]]

@@ -188,6 +188,9 @@ def _typed(rows: pl.DataFrame, resource: str, start: datetime) -> pl.DataFrame:
         kind=pl.lit(spec.kind),
         provider_account=pl.coalesce("asked", _given("account_sid")),
         updated_at=times(rows["date_updated"]),
+    ).with_columns(
+        # The newest version of a record counts: one of the year 9999 would count for ever.
+        updated_at=pl.when(pl.col("updated_at").is_between(*PLAUSIBLE)).then("updated_at")
     )
     typed = {"messages": _messages, "calls": _calls, "recordings": _recordings, "video": _video, "numbers": _numbers}
     return typed[resource](frame, start)
@@ -348,9 +351,10 @@ def _problems(spec: Resource, resource: str, start: datetime) -> dict[str, pl.Ex
         found["price_sign"] = pl.col("provider_cost") < 0
         found["unknown_direction"] = pl.col("direction").is_null()
         found["unknown_channel"] = pl.col("channel") == "unknown"
-        found["bad_count"] = pl.col("parts_wrong") | pl.col("media_wrong")
+        too_many = (pl.col("segments") > MAX_SEGMENTS).fill_null(False)  # counted from a body no message can have
+        found["bad_count"] = pl.col("parts_wrong") | pl.col("media_wrong") | too_many
     elif resource == "calls":
-        bad_times.append(_unread("end_time", "ended_at"))
+        bad_times += [_unread("end_time", "ended_at"), *_ended_badly(occurred)]
         found["price_sign"] = pl.col("provider_cost") < 0
         found["unknown_direction"] = pl.col("direction").is_null()
     elif resource == "recordings":
@@ -358,11 +362,16 @@ def _problems(spec: Resource, resource: str, start: datetime) -> dict[str, pl.Ex
         found["missing_date"] |= (pl.col("status") == "deleted") & _absent("date_updated")
         bad_times.append(pl.col("ended_at") < occurred)
     elif resource == "video":
-        bad_times += [_unread("end_time", "ended_at"), pl.col("ended_at") < occurred]
+        bad_times += [_unread("end_time", "ended_at"), *_ended_badly(occurred)]
     if resource in ("calls", "recordings", "video"):
         found["bad_duration"] = pl.col("answered_seconds").is_null() & pl.col("status").is_in(list(spec.accepted))
     found["bad_date"] = pl.any_horizontal(*(t.fill_null(False) for t in bad_times))
     return found
+
+
+def _ended_badly(occurred: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """Before it began, or longer after than anything lasts: what is billed from dialling to the end would be absurd."""
+    return pl.col("ended_at") < occurred, pl.col("ended_at") > occurred + timedelta(seconds=MAX_SECONDS)
 
 
 def _unread(text: str, parsed: str) -> pl.Expr:

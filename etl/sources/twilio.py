@@ -522,6 +522,8 @@ def _date(text: str | None) -> date | None:
     try:
         if text[:4].isdecimal():
             return date.fromisoformat(text[:10])
+        if re.search(r" 00\d\d ", text):
+            return None  # of the year 1, which the parser takes for 2001; `read` sees what it is
         moment = parsedate_to_datetime(text)
         return (moment.astimezone(UTC) if moment.tzinfo else moment).date()
     except (ValueError, OverflowError):

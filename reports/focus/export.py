@@ -107,6 +107,10 @@ def _names(row: Mapping) -> tuple[str, ...]:
         about = f"Rounding of {about}"
     elif row["why"] == "used":
         about = f"{about}, the fee on the day it fell due"
+    elif row["why"] == "correction":
+        about = f"Correction: {about}"
+    elif row["why"] == "correction rounding":
+        about = f"Rounding of a correction: {about}"
     sku = "/".join(filter(None, (line, item and presentable(item), row["direction"], row["type"])))
     return about, what, sku, *_service(line, item)
 
@@ -142,7 +146,8 @@ def _columns(page: Page, issuer: str) -> dict[str, pl.Expr]:
     """Column → expression over `reports.focus.rows.ROW`, `_named`, count and price."""
     priced = pl.col("category").is_in(("Usage", "Purchase"))
     virtual = pl.col("line").is_in((lots.USED, lots.LAPSED))
-    price, refund = pl.col("price"), pl.col("cost") < 0
+    # Less of what costs nothing is less all the same.
+    price, refund = pl.col("price"), (pl.col("cost") < 0) | ((pl.col("cost") == 0) & (pl.col("consumed") < 0))
     quantity = pl.col("count").cast(QUANTITY) / NANOS
     sku_price = pl.when(pl.col("rate_id").is_null()).then("sku").otherwise(pl.concat_str("sku", pl.lit("@"), "rate_id"))
     in_pricing = pl.when(virtual).then(pl.lit(1, PRICE)).otherwise(price)
@@ -155,7 +160,7 @@ def _columns(page: Page, issuer: str) -> dict[str, pl.Expr]:
         "BillingPeriodEnd": pl.lit(page.month.end),
         "BillingPeriodStart": pl.lit(page.month.first),
         "ChargeCategory": pl.col("category"),
-        "ChargeClass": pl.lit(None),
+        "ChargeClass": pl.col("class"),
         "ChargeDescription": pl.col("description"),
         "ChargeFrequency": pl.col("frequency"),
         "ChargePeriodEnd": pl.col("end"),

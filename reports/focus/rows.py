@@ -14,6 +14,7 @@ from etl.money import MONEY
 from etl.schemas import DATASETS, HELD_LINES, LINES, PRODUCT_LINES
 from reports import lots
 from reports.checks import same
+from reports.corrected import BILLED
 from reports.model import ACCOUNT_LINES, Page
 from reports.naming import masked
 
@@ -25,10 +26,13 @@ ROW = {
     "consumed_unit": pl.String, "days": pl.Int64, "billed": MONEY, "cost": MONEY, "effective": MONEY, "events": pl.Int64,
     "credits": pl.Int64, "unrated": pl.Int64, "known": pl.Boolean, "resource": pl.String, "resource_type": pl.String,
     "tax_level": pl.String, "jurisdiction": pl.String, "base": MONEY, "tax_rate": pl.String, "why": pl.String,
+    "class": pl.String,
 }  # fmt: skip
 """``billed``, ``cost`` and ``effective`` are BilledCost, ContractedCost = ListCost, and EffectiveCost; ``position`` is that of
 the statement line; ``products``: on the products' invoice; ``known``: of credits, whether their price is; ``why``: in
-words, what the row is beside its line."""
+words, what the row is beside its line; ``class``: `CORRECTION` where a closed month is corrected."""
+
+CORRECTION = "Correction"
 
 NO_QUANTITY = ("adjustment", "tier_adjustment")
 """Lines that count nothing."""
@@ -44,7 +48,9 @@ def of(page: Page) -> pl.DataFrame:
     """`ROW` of one statement, sorted. Raises `DoesNotAddUp` where a line is not what its rows come to."""
     lines = _lines(page)
     charged = _placed(pl.concat([_usage(page), _by_month(page)]), lines, page)
-    rows = pl.concat([charged, _rounding(charged, lines, page), _taxes(page), _fees(charged), _credits(page)])
+    corrected = _corrections(page)
+    fees = _fees(pl.concat([charged, corrected]))
+    rows = pl.concat([charged, _rounding(charged, lines, page), _taxes(page), corrected, fees, _credits(page)])
     first = ("products", "position", "start")
     return rows.sort(*first, *(name for name in ROW if name not in first), nulls_last=True)
 
@@ -147,9 +153,8 @@ def _lines(page: Page) -> pl.DataFrame:
     """The statement's lines of charges and products: `_LINE`, position, amount, amount_exact."""
     names = ("position", "line", "item", "direction", "type", "carrier", "registered", "unit", "amount", "amount_exact")
     types = {name: DATASETS["statement"].types[name] for name in names}
-    rows = _table((row for row in page.lines if row["line"] in LINES), types).rename(
-        {"carrier": "_carrier", "registered": "_registered"}
-    )
+    own = (row for row in page.lines if row["section"] in ("usage", "product") and row["line"] in LINES)
+    rows = _table(own, types).rename({"carrier": "_carrier", "registered": "_registered"})
     # Two lines that differ in what was masked are one here.
     return rows.group_by(_LINE).agg(pl.col("position").min(), pl.col("amount", "amount_exact").sum())
 
@@ -192,7 +197,8 @@ def _taxes(page: Page) -> pl.DataFrame:
     """One row per tax, jurisdiction and rate, of charges and of products, and what rounding their sum left."""
     names = ("position", "section", "line", "item", "tax_level", "jurisdiction", "rate_id", "base", "amount")
     types = {name: DATASETS["statement"].types[name] for name in names}
-    rows = _table((row for row in page.lines if row["line"] in ("tax", "rounding")), types)
+    own = (r for r in page.lines if r["section"] in ("tax", "rounding", "product") and r["line"] in ("tax", "rounding"))
+    rows = _table(own, types)
     tax = pl.col("line") == "tax"
     return _rows(
         rows.drop("rate_id"),
@@ -206,15 +212,99 @@ def _taxes(page: Page) -> pl.DataFrame:
     )
 
 
+# ------------------------------------------------------------------------------------------------ corrections
+
+
+def _corrections(page: Page) -> pl.DataFrame:
+    """What closed months are corrected by: one row per line, day of the records and price, and what rounding makes of the
+    line; a tax and a rounding difference in one row. What has no day is of its whole month."""
+    names = ("position", "section", "line", "item", "direction", "type", "carrier", "registered", "tax_level",
+             "jurisdiction", "rate_id", "unit", "amount", "amount_exact", "for_month")  # fmt: skip
+    types = {name: DATASETS["statement"].types[name] for name in names}
+    month = pl.col("for_month").str.to_date("%Y-%m")
+    lines = (
+        _table((row for row in page.lines if row["section"] in BILLED), types)
+        .with_columns(start=month, end=month.dt.offset_by("1mo"), products=pl.col("section") == "product_correction")
+        .drop("section", "for_month")
+        .with_columns(**{"class": _word(CORRECTION), "why": _word("correction")})
+        .rename({"rate_id": "tax_rate"})
+    )
+    charged = lines.filter(pl.col("line").is_in(LINES))
+    tax = pl.col("line") == "tax"
+    levied = _rows(
+        lines.filter(~pl.col("line").is_in(LINES)).drop("unit"),
+        category=pl.when(tax).then(_word("Tax")).otherwise(_word("Adjustment")),
+        frequency=_word("One-Time"),
+        **dict.fromkeys(("billed", "cost", "effective"), pl.col("amount")),
+    )
+    left = pl.col("amount") - pl.col("amount_exact")
+    rounding = _rows(
+        charged.filter(left != 0).drop("unit", "tax_rate"),
+        category=_word("Adjustment"),
+        frequency=_word("One-Time"),
+        **{"why": _word("correction rounding"), **dict.fromkeys(("billed", "cost", "effective"), left)},
+    )
+    return pl.concat([_by_record(page, charged), rounding, levied])
+
+
+def _by_record(page: Page, lines: pl.DataFrame) -> pl.DataFrame:
+    types = {
+        name: DATASETS["corrections"].types[name]
+        for name in ("date", "record_id", "rate_is", "quantity", "amount_exact")
+    }
+    records = _table(
+        (row for row in page.corrections.rows if row["position"] is not None), {"position": pl.Int32, **types}
+    ).rename({"rate_is": "rate_id", "amount_exact": "exact"})
+    quantity, exact = pl.col("quantity"), pl.col("exact")
+    # More of one and less of another on a day are two rows: each has a price then.
+    signs = {"_more": quantity.fill_null(0).sign(), "_dearer": exact.cast(pl.Float64).sign()}  # ratio
+    rows = (
+        records.with_columns(**signs)
+        .group_by("position", "date", "rate_id", *signs)
+        .agg(quantity.sum(), exact.sum(), events=pl.col("record_id").is_not_null().sum().cast(pl.Int64))
+        .join(lines.drop("tax_rate"), on="position")
+        .filter((quantity != 0) | (exact != 0))
+    )
+    line, day = pl.col("line"), pl.col("date").is_not_null()
+    product, texts = pl.col("products"), (pl.col("line") == "text") & (pl.col("events") > 0)
+    priced = ~line.is_in(NO_QUANTITY) & (quantity != 0) & (quantity * exact.cast(pl.Float64) >= 0)  # ratio
+    usage = priced & ~product
+    counted = pl.when(texts).then(pl.col("events") * quantity.sign()).otherwise(quantity)
+    return _rows(
+        rows,
+        category=pl.when(usage)
+        .then(_word("Usage"))
+        .when(priced)
+        .then(_word("Purchase"))
+        .otherwise(_word("Adjustment")),
+        frequency=pl.when(priced & line.is_in((*HELD_LINES, "subscription")))
+        .then(_word("Recurring"))
+        .when(usage)
+        .then(_word("Usage-Based"))
+        .otherwise(_word("One-Time")),
+        start=pl.when(day).then("date").otherwise("start"),
+        end=pl.when(day).then(pl.col("date").dt.offset_by("1d")).otherwise("end"),
+        quantity=pl.when(priced).then(quantity.abs()),
+        consumed=pl.when(usage).then(counted),
+        consumed_unit=pl.when(usage & texts).then(_word("message")).when(usage).then("unit"),
+        unit=pl.when(priced).then("unit"),
+        rate_id=pl.when(usage).then("rate_id"),
+        billed=exact,
+        cost=exact,
+        effective=pl.when(priced & product).then(0).otherwise(exact),
+    )
+
+
 # ------------------------------------------------------------------------------------------------ products used up
 
 
 def _fees(charged: pl.DataFrame) -> pl.DataFrame:
     """Each subscription's fee once more, as what was used of it: effective on the day it fell due, billed as a Purchase."""
+    given_back = (pl.col("class") == CORRECTION).fill_null(False) & (pl.col("cost") < 0)
     return _rows(
-        charged.filter(pl.col("line") == "subscription").drop("position"),
+        charged.filter(pl.col("line") == "subscription", pl.col("category") == "Purchase").drop("position"),
         category=_word("Usage"),
-        consumed=pl.col("quantity"),
+        consumed=pl.when(given_back).then(-pl.col("quantity")).otherwise(pl.col("quantity")),
         consumed_unit=pl.col("unit"),
         billed=pl.lit(0),
         effective=pl.col("cost"),

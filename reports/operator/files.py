@@ -39,6 +39,8 @@ def make(o: Operations) -> tuple[File, ...]:
         reconciliation(o),
         margin(o, names),
         accounts(o),
+        *([corrections(o, names)] if o.corrections.height else []),
+        *([revisions(o, names)] if o.revisions.height else []),
     ]
     return (*made, package(made, name=f"operations-{o.month}", title=f"Operations, {o.month} (UTC)"))
 
@@ -183,13 +185,40 @@ def accounts(o: Operations) -> File:
     return _file("accounts.csv", "One row per account", columns, ("account_id",), rows)
 
 
+def corrections(o: Operations, names: pl.DataFrame) -> File:
+    columns = (
+        *_ACCOUNT,
+        Column("for_month", "string", "the closed month corrected"),
+        Column("currency", "string", "ISO 4217 code of the amounts"),
+        Column("amount", "number", "booked in this month's total: more (+) or less (-) than billed"),
+        Column("products", "number", "booked among this month's products, which are paid apart"),
+        Column("records", "integer", "records behind them, each counted once"),
+        Column("reasons", "string", "why, with the number of records"),
+    )
+    return _file("corrections.csv", "One row per account and closed month that this month corrects", columns,
+                 ("account_id", "for_month", "currency"), _with_names(o.corrections, names))  # fmt: skip
+
+
+def revisions(o: Operations, names: pl.DataFrame) -> File:
+    columns = (
+        *_ACCOUNT,
+        Column("revision", "integer", "the revision made"),
+        Column("replaces", "integer", "the revision before it, which stays"),
+        Column("reason", "string", "the reason given"),
+        Column("run_id", "string", "the run that made it"),
+        Column("closed_at", "datetime", "when it was made"),
+    )
+    return _file("revisions.csv", "One row per closed month of an account that was opened again", columns,
+                 ("account_id", "revision"), _with_names(o.revisions, names))  # fmt: skip
+
+
 def _file(name: str, what: str, columns: tuple[Column, ...], key: tuple[str, ...], rows: pl.DataFrame) -> File:
     return from_frame(name, what, columns, key, _hidden(rows), DECIMALS)
 
 
 def _hidden(rows: pl.DataFrame) -> pl.DataFrame:
     """No phone number in a name, an id or a sentence. These frames are as long as a page's tables."""
-    names = ("account_name", "example", "provider_account", "reason", "why")
+    names = ("account_name", "example", "provider_account", "reason", "why", "run_id")
     changes = {**dict.fromkeys(names, presentable), "held": masked, "fix": masked}
     return rows.with_columns(
         pl.Series(column, _each(rows[column], change), pl.String)

@@ -27,7 +27,7 @@ from etl.operations import (
     Operations,
 )  # fmt: skip
 from etl.periods import Month
-from reports.formats import Formats, day_long, day_short, moment, month_name
+from reports.formats import Formats, day_long, day_short, moment, month_name, month_year
 from reports.naming import item_name, line_name, masked, presentable
 
 LOCALE = "en_US"
@@ -169,6 +169,10 @@ class View:
     hidden_accounts: int
     common: tuple[tuple[Said, ...], ...]
     accounts_said: str
+    corrections: tuple[dict, ...]
+    hidden_corrections: int
+    revisions: tuple[dict, ...]
+    corrections_said: str
     explanations: tuple[tuple[str, str], ...] = EXPLANATIONS
 
 
@@ -218,6 +222,10 @@ def build(operations: Operations) -> View:
         hidden_accounts=max(0, o.accounts.height - WORST),
         common=tuple(said(sentence) for sentence in common),
         accounts_said=_accounts_said(o, f),
+        corrections=tuple(_corrected(row) for row in _rows(_named(_largest(o.corrections), o.accounts), WORST)),
+        hidden_corrections=max(0, o.corrections.height - WORST),
+        revisions=tuple(_revised(row) for row in _rows(_named(o.revisions, o.accounts), WORST)),
+        corrections_said=_corrections_said(o, f),
     )
 
 
@@ -591,6 +599,38 @@ def _account_row(row: dict, common: set[str]) -> dict:
         "held": [said(sentence) for sentence in held[:REASONS]],
         "more": max(0, len(held) - REASONS),
     }
+
+
+# ------------------------------------------------------------------------------------------------ corrections
+
+
+def _largest(corrections: pl.DataFrame) -> pl.DataFrame:
+    size = pl.col("amount").abs() + pl.col("products").abs()
+    return corrections.sort(size, "account_id", "for_month", descending=[True, False, False])
+
+
+def _corrected(row: dict) -> dict:
+    return row | {"month": month_year(Month.parse(row["for_month"]))}
+
+
+def _revised(row: dict) -> dict:
+    return row | {"when": moment(row["closed_at"]), "run": presentable(row["run_id"])}
+
+
+def _corrections_said(o: Operations, f: Formats) -> str:
+    """What is booked and what was opened again, in two sentences."""
+    accounts, months = (o.corrections[name].n_unique() for name in ("account_id", "for_month"))
+    if not accounts:
+        words = "No statement of this month corrects a closed one."
+    else:
+        records = _counted(o.corrections["records"].sum(), "record", f)
+        words = (
+            f"Statements of {_counted(accounts, 'account', f)} correct {_counted(months, 'closed month', f)}, "
+            f"because of {records}. Currencies are not added."
+        )
+    if o.revisions.height:
+        words += f" The month itself was opened again {_counted(o.revisions.height, 'time', f)}."
+    return words
 
 
 def _accounts_said(o: Operations, f: Formats) -> str:

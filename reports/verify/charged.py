@@ -13,7 +13,14 @@ from reports.verify.cells import Printed, nearest, quantity
 from reports.verify.markup import Cell, Row, plain
 from reports.verify.sums import ZERO, by, total
 
-MERGED = re.compile(r"\d more(, in charges\.csv)?$")
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+REASONS = ("late", "changed", "repriced", "gone", "taken back", "follows")
+KINDS = ("message", "call", "video", "recording", "number")
+"""Reasons and kinds of records in the order in which a page tells them."""
+MERGED = re.compile(r"\d more(, in (charges|changes)\.csv)?$")
 """What a row is called that is all the others of its group."""
 
 
@@ -24,6 +31,7 @@ class Charges(Printed):
         first, *more = self.reader.of("charges")
         groups = self._labelled(self.usage)
         taxes = _taxes(row for row in self.lines if row["section"] == "tax")
+        self.corrected = self._corrected(self.lines, "correction")
         names = {TAX_NAMES[level]: parts for level, parts in taxes.items()}
         self._charge_rows("charges", first.rows, groups, names)
         for row in first.foot:
@@ -67,6 +75,8 @@ class Charges(Printed):
                 break
             if kind == "sum":
                 self.row(what, row, None, None, None, self.charged)
+            elif kind == "part" and group in self.corrected and what == "charges":
+                rest -= self._correction(what, row, left, rest, group)
             elif kind == "part" and group in taxes:
                 rest -= self._tax(what, row, left, rest, group)
             elif kind == "part":
@@ -75,9 +85,12 @@ class Charges(Printed):
                 amount = total((r for r in self.lines if r["section"] == "rounding"), "amount")
                 self.row(what, row, None, None, None, amount)
             else:
-                group, left = name, {label: list(sums) for label, sums in (groups | taxes).get(name, {}).items()}
+                every = groups | taxes | (self.corrected if what == "charges" else {})
+                group, left = name, {label: list(sums) for label, sums in every.get(name, {}).items()}
                 seen.add(name)
                 rest = sum((one[0] for sums in left.values() for one in sums), ZERO)
+                if name in self.corrected and "name" in row.head:
+                    row.head["name"].checked = True
                 alone = kind != "group"
                 if alone:
                     merged = [one for sums in left.values() for one in sums]
@@ -88,7 +101,8 @@ class Charges(Printed):
                 else:
                     columns = [cell for cell in row.cells if cell.kind == "cell"]
                     self.row(what, row, *([None] * (len(columns) - 1)), rest)
-        missing = [name for name in (groups | taxes) if name not in seen]
+        expected = groups | taxes | (self.corrected if what == "charges" else {})
+        missing = [name for name in expected if name not in seen]
         self.book.same(f"page: {what}", "lines that are missing", ", ".join(missing), "")
 
     def _part(self, what: str, row: Row, left: dict, rest: Decimal, group: str) -> Decimal:
@@ -105,6 +119,34 @@ class Charges(Printed):
         values = [counted, price, *([None] * (len(columns) - 3)), amount]
         self.row(what, row, *values, group=group)
         self.sub(what, row, *((counted, price) if counted else ()))
+        return amount
+
+    def _corrected(self, lines: Iterable[dict], section: str) -> dict[str, dict[str, list[list]]]:
+        """Heading of a closed month → label of a line → [[amount, quantity, unit, numbers of its reasons]]."""
+        found: dict[str, dict[str, list[list]]] = defaultdict(lambda: defaultdict(list))
+        of = [row for row in lines if row.get("for_month") and (section != "correction" or row["section"] == section)]
+        for month, rows in by(of, "for_month").items():
+            for (label, unit), some in _called(rows).items():
+                positions = {row["position"] for row in some}
+                behind = [r for r in self.tables.get("corrections.csv", ()) if r["line_position"] in positions]
+                one = [total(some, "amount"), int(total(some, "quantity")), unit, reasons(behind)]
+                found[f"Corrections of {month_name(month)}"][label].append(one)
+        return found
+
+    def _correction(self, what: str, row: Row, left: dict, rest: Decimal, group: str) -> Decimal:
+        sums = left.get(row.name)
+        columns = [cell for cell in row.cells if cell.kind == "cell"]
+        if not sums:
+            amount = rest if MERGED.search(row.name) else ZERO
+            self.row(what, row, *[None] * (len(columns) - 1), amount, group=group)
+            return amount
+        amount, counted, unit, numbers = nearest(sums, columns, self.marks)
+        moved = (
+            quantity(Decimal(counted) / (60 if unit == "second" else 1)) if unit not in (None, "adjustment") else ZERO
+        )
+        self.row(what, row, moved or None, *[None] * (len(columns) - 2), amount, group=group)
+        self.sub(what, row, moved or None)
+        self.cell(what, f"{group} / {row.name}, why", row.head.get("what"), *numbers)
         return amount
 
     def _tax(self, what: str, row: Row, left: dict, rest: Decimal, group: str) -> Decimal:
@@ -135,6 +177,44 @@ def _measured(one: list) -> tuple[Decimal | None, Decimal | None]:
     number = Decimal(counted) / (60 if row["unit"] == "second" else 1)
     price = (exact / number).quantize(Decimal("0.0001"), ROUND_HALF_UP) if number else None
     return quantity(number), price
+
+
+def _called(rows: Iterable[dict]) -> dict[tuple[str, str | None], list[dict]]:
+    """Correction lines by what the page calls them, and their unit."""
+    found: dict = defaultdict(list)
+    for row in rows:
+        found[line_label(row), row["unit"]].append(row)
+    return found
+
+
+def line_label(row: dict[str, Any]) -> str:
+    """What the page calls a line where it stands by itself; a tax with who levies it."""
+    if row["line"] == "tax":
+        return plain(
+            ", ".join(filter(None, (presentable(row["item"] or "Tax"), presentable(row["jurisdiction"] or ""))))
+        )
+    if row["line"] == "rounding":
+        return "Rounding difference"
+    part = part_name(row, row["line"] == "text")
+    return plain(line_name(row["line"]) if part == "Other" else f"{line_name(row['line'])}: {part}")
+
+
+def reasons(rows: Iterable[dict]) -> list[int]:
+    """The numbers in the sentences that say why: of each reason and kind of record how many, first and last day."""
+    told: list[tuple] = []
+    for (reason, kind), some in by(rows, "reason", "kind").items():
+        records = {(row["source"], row["record_id"]) for row in some if row["record_id"] is not None}
+        days = sorted(row["date"] for row in some if row["date"])
+        ends = [int(day[8:]) for day in dict.fromkeys((days[0], days[-1]))] if days else []
+        told.append((REASONS.index(reason), KINDS.index(kind) if kind else len(KINDS), len(records), ends))
+    shown = sorted(one for one in told if one[2])
+    return [number for _, _, count, ends in shown for number in (count, *ends)]
+
+
+def month_name(month: str) -> str:
+    """``2026-10`` → October 2026"""
+    year, number = month.split("-")
+    return f"{MONTHS[int(number) - 1]} {year}"
 
 
 def _shorter(name: str, left: dict) -> str:

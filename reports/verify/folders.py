@@ -11,7 +11,7 @@ from reports.verify.book import Book
 from reports.verify.markup import Reader
 from reports.verify.package import PACKAGE, Rows, read
 
-MONTH = ("index.html", "statement.json")
+MONTH = ("index.html", "statement.json", "explained.html")
 ACCOUNT = ("index.html", "products.html")
 
 

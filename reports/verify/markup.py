@@ -19,7 +19,7 @@ _ISOLATES = re.compile("[\u200e\u200f\u2066-\u2069]")
 _PARTS = ("delta", "sub", "what", "tag")
 
 
-@dataclass
+@dataclass(eq=False)  # two places that say the same are still two
 class Cell:
     """A text with a figure. ``kind``: cell, name, sub, what, delta, tag, drawn or text."""
 
@@ -111,6 +111,8 @@ class Reader(HTMLParser):
             if name == tag:
                 break
         self._text = None
+        if tag == "section":
+            self._section = "opening"
         if tag == "tr":
             self._row = None
         elif tag == "tfoot":

@@ -13,20 +13,16 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
-from reports.naming import line_name
+from reports.naming import line_name, presentable
 from reports.verify.book import Book
 from reports.verify.cells import quantity
-from reports.verify.charged import Charges
+from reports.verify.charged import MERGED, MONTHS, Charges, line_label, month_name, reasons
 from reports.verify.markup import Reader, Table, plain
 from reports.verify.package import Rows
 from reports.verify.people import People
 from reports.verify.sums import ZERO, by, explored, rounded, total
 
 CAMPAIGN = ("campaign_call", "voice_detection")
-MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
-    "December",
-)  # fmt: skip
 WHY = {
     "delta": "compared with the month before, which is in no file line by line or person by person",
     "drawn": "written inside a drawing, shortened to fit; the table beside it was compared",
@@ -38,7 +34,7 @@ WHY = {
     "cell": "made from more than the files beside the page hold",
 }
 ENTRIES = {
-    "Opened with": ("open", None), "Granted by the plan": ("grant", None), "Packs added": ("purchase", None),
+    "Opened with": ("open", None), "Corrections of closed months": ("correction", None), "Granted by the plan": ("grant", None), "Packs added": ("purchase", None),
     "Auto-recharges, reported": ("recharge", False), "Auto-recharges": ("recharge", True), "Used": ("burn", None),
     "Lost at reset": ("expire", None),
 }  # fmt: skip
@@ -57,7 +53,7 @@ def check(folder: Path, tables: dict[str, Rows], said: dict[str, Any], book: Boo
     with book.readable("index.html"):
         reader = Reader((folder / "index.html").read_text(encoding="utf-8"))
         page = _Page(folder, tables, said, book, reader)
-        for section in (page.menu, page.opening, page.charges, page.credits, page.months, page.days, page.people, page.campaigns,
+        for section in (page.menu, page.opening, page.changed, page.charges, page.credits, page.months, page.days, page.people, page.campaigns,
                         page.reconciliation, page.files):  # fmt: skip
             with book.readable(f"page: {section.__name__}"):
                 section()
@@ -120,7 +116,65 @@ class _Page(Charges, People):
             for delta in changed[-1:]:
                 self.cell("figures", f"{label}, beside the month before", delta, then)
         for cell in self.reader.said("opening", "b")[:1]:
-            self.cell("figures", "the total in the first sentence", cell, abs(self.total))
+            # What is estimated may be below zero; a month that ends so ends with a credit.
+            said = self.total if self.said["state"] == "open" else abs(self.total)
+            self.cell("figures", "the total in the first sentence", cell, said)
+
+    def changed(self) -> None:
+        """What the page says on top of corrections of closed months, and of the revision before."""
+        tables = self.reader.of("changed")
+        before = self.said.get("replaces")
+        for cell in self.reader.said("changed", "intro")[:1] if before else ():
+            self.cell("what changed", "revisions", cell, self.said["revision"], before["revision"])
+        billed, products = self.lines, self.tables.get("products.csv", [])
+        changes = self.tables.get("changes.csv", [])
+        for table in tables:
+            if table.caption.startswith("Corrections"):
+                self._closed_months(table, billed, products)
+                continue
+            of_products = table.caption.startswith("Lines of the products")
+            some = [row for row in changes if row["section"].startswith("product") == of_products]
+            now, name = (total(products, "amount"), "product_total") if of_products else (self.total, "total")
+            self._changes(table, some, now, Decimal(before[name]))
+        expected = bool([row for row in (*billed, *products) if row.get("for_month")])
+        expected += len({row["section"].startswith("product") for row in changes})
+        self.book.same("page: what changed", "tables", len(tables), expected)
+
+    def _closed_months(self, table: Table, billed: Rows, products: Rows) -> None:
+        known = {}
+        for rows, more in ((billed, ""), (products, ", products paid apart")):
+            corrections = [row for row in rows if row.get("for_month")]
+            behind = [r for r in self.tables.get("corrections.csv", ()) if r["line_position"] is not None]
+            behind = [r for r in behind if (r["section"] == "product") == bool(more)]
+            for month, some in by(corrections, "for_month").items():
+                why = reasons(row for row in behind if row["for_month"] == month)
+                known[f"{month_name(month)}{more}"] = (total(some, "amount"), why)
+        self.book.same("page: what changed", "closed months", ", ".join(r.name for r in table.rows), ", ".join(known))
+        for row in table.rows:
+            amount, why = known.get(row.name, (ZERO, []))
+            self.row("what changed", row, amount)
+            self.cell("what changed", f"{row.name}, why", row.head.get("what"), *why)
+            row.head["name"].checked = True
+
+    def _changes(self, table: Table, changes: Rows, now: Decimal, before: Decimal) -> None:
+        left = [(_changed_label(row), row["amount_before"], row["amount"]) for row in changes]
+        for row in table.rows:
+            printed = self.marks.numbers(row.cells[-1].text)
+            same = [one for one in left if one[0] == row.name]
+            one = next((o for o in same if printed == [(o[2] or ZERO) - (o[1] or ZERO)]), same[0] if same else None)
+            if one:
+                left.remove(one)
+            elif MERGED.search(row.name):
+                one = (row.name, sum((o[1] or ZERO for o in left), ZERO), sum((o[2] or ZERO for o in left), ZERO))
+                left = []
+            _, was, is_ = one or (row.name, ZERO, ZERO)
+            self.row("what changed", row, was, is_, (is_ or ZERO) - (was or ZERO))
+            if row.head.get("sub"):
+                self.sub("what changed", row, was, is_)
+        self.book.same("page: what changed", f"{table.caption}, not shown", len(left), 0)
+        for row in table.foot:
+            self.row("what changed", row, before, now, now - before)
+            self.sub("what changed", row, before, now)
 
     def credits(self) -> None:
         ledger = sorted(self.tables.get("credits.csv", []), key=lambda row: row["position"])
@@ -160,7 +214,7 @@ class _Page(Charges, People):
         lots = []
         for (_, bought), rows in by((r for r in ledger if r["lot"] != "allotment" and r["entry"] != "overage"),
                                     "lot", "bought_at").items():  # fmt: skip
-            opened = total((r for r in rows if r["entry"] == "open"), "credits")
+            opened = total((r for r in rows if r["entry"] in ("open", "correction")), "credits")
             added = total((r for r in rows if r["entry"] in ("purchase", "recharge", "grant")), "credits")
             used = -total((r for r in rows if r["entry"] in ("burn", "expire")), "credits")
             lots.append(((bought or "", rows[0]["lot"]), (opened, added, used, opened + added - used)))
@@ -258,7 +312,8 @@ class _Page(Charges, People):
         ledger = sorted(self.tables.get("credits.csv", []), key=lambda row: row["position"])
         sides = {
             r"Charge lines.* = total": self.total, r".* = charge lines": exact, r"Segments of .* = month": segments,
-            r"Carrier fees by carrier = .*": fees,
+            r"Carrier fees by carrier = .*": fees, r"Revision \d+ \+ what changed = .*": self.total,
+            r"Corrections, record by record = .*": total(self.tables.get("corrections.csv", ()), "amount_exact"),
             r"Products, .*": total(self.tables.get("products.csv", []), "amount"),
             r"Credits opened .*": ledger[-1]["balance_allotment"] + ledger[-1]["balance_purchased"] if ledger else 0,
         }  # fmt: skip
@@ -291,7 +346,7 @@ class _Page(Charges, People):
         """Since the ledger's first whole day: (used and not covered, credits of all texts)."""
         first = ledger[0]
         since = first["date"] if first["entry"] in ("open", "grant") else f"{first['date']}~"
-        moved = [row for row in ledger if row["date"] >= since]
+        moved = [row for row in ledger if row["date"] >= since and not row.get("for_month")]
         used = total((row for row in moved if row["entry"] == "overage"), "credits")
         used -= total((row for row in moved if row["entry"] == "burn"), "credits")
         days = [row for row in self.daily if row["date"] >= since]
@@ -325,10 +380,11 @@ class _Page(Charges, People):
 # ------------------------------------------------------------------------------------------------ rows
 
 
-def month_name(month: str) -> str:
-    """``2026-10`` → October 2026"""
-    year, number = month.split("-")
-    return f"{MONTHS[int(number) - 1]} {year}"
+def _changed_label(row: dict[str, Any]) -> str:
+    name = line_label(row)
+    if row["for_month"]:
+        name = f"Correction of {month_name(row['for_month'])}, {name}"
+    return plain(f"{name}, {presentable(row['carrier'])}" if row["line"] == "carrier_fee" and row["carrier"] else name)
 
 
 def earlier(month: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from etl.money import minor_digits
 from reports.verify.book import Book
-from reports.verify.package import Rows
+from reports.verify.package import Rows, read
 
 ZERO = Decimal(0)
 PRODUCTS = ("subscription", "credit_pack")
@@ -46,7 +46,7 @@ def by(rows: Iterable[dict[str, Any]], *columns: str) -> dict[Any, Rows]:
 
 def check(folder: Path, tables: dict[str, Rows], said: dict[str, Any], book: Book) -> None:
     """Every sum that the files of a month must come to. ``said`` is its ``statement.json``."""
-    for one in (_charges, _days, _history, _products, _credits, _focus, _summary):
+    for one in (_charges, _days, _history, _products, _corrections, _changes, _credits, _focus, _summary):
         with book.readable(one.__doc__ or ""):
             one(folder, tables, said, book)
 
@@ -71,8 +71,13 @@ def _rounded_once(name: str, rows: Rows, book: Book) -> None:
     what = "amounts are rounded once"
     taxes = sum(row["line"] == "tax" for row in rows)
     for row in rows:
-        if row["line"] != "tax":
-            where = f"{name} position {row['position']}"
+        where = f"{name} position {row['position']}"
+        if row["line"] != "tax" and row.get("for_month"):
+            # What a line comes to now, rounded, less what was billed, rounded.
+            unit = Decimal(1).scaleb(-minor_digits(row["currency"]))
+            off = abs(row["amount"] - row["amount_exact"])
+            book.same("corrections are two rounded amounts apart", where, "more" if off > unit else "a unit", "a unit")
+        elif row["line"] != "tax":
             book.same(what, where, row["amount"], rounded(row["amount_exact"], row["currency"]))
     if taxes:
         book.leave_out(
@@ -134,6 +139,70 @@ def _products(folder: Path, tables: dict[str, Rows], said: dict[str, Any], book:
     stated = Decimal(said.get("product_total", 0))
     book.same("products.csv adds up", "amounts and statement.json", stated, total(rows, "amount"))
     _rounded_once("products.csv", rows, book)
+
+
+KEY = ("line", "item", "direction", "type", "carrier", "registered", "tax_level", "jurisdiction", "rate_id", "unit")
+
+
+def _corrections(folder: Path, tables: dict[str, Rows], said: dict[str, Any], book: Book) -> None:
+    """corrections come to their lines"""
+    charges, products = tables["charges.csv"], tables.get("products.csv", [])
+    lines = {row["position"]: row for row in (*charges, *products) if row.get("for_month")}
+    records = tables.get("corrections.csv", [])
+    behind = by(records, "line_position")
+    what = "corrections come to their lines"
+    for position, line in lines.items():
+        rows = behind.get(position, [])
+        book.same(what, f"line {position}", line["amount_exact"], total(rows, "amount_exact"))
+        for row in rows:
+            same = all(row[name] == line.get(name) for name in ("for_month", "line", "item", "unit", "currency"))
+            book.same(
+                what, f"corrections.csv position {row['position']}", "its line" if same else "another", "its line"
+            )
+    strays = [row for position, rows in behind.items() if position not in lines for row in rows]
+    for key, rows in by(strays, "for_month", "section", *KEY).items():
+        book.same(what, f"corrections.csv without a line, {key[0]} {key[2]}", total(rows, "amount_exact"), ZERO)
+
+
+def _changes(folder: Path, tables: dict[str, Rows], said: dict[str, Any], book: Book) -> None:
+    """changes.csv is what two revisions have otherwise"""
+    before, changes = said.get("replaces"), tables.get("changes.csv", [])
+    if not before:
+        book.same("changes.csv is what two revisions have otherwise", "rows", len(changes), 0)
+        return
+    what = "changes.csv comes to the difference"
+    for name, file in (("total", "charges.csv"), ("product_total", "products.csv")):
+        mine = [row for row in changes if row["section"].startswith("product") == (file == "products.csv")]
+        moved = total(mine, "amount") - total(mine, "amount_before")
+        now = total(tables.get(file, []), "amount")
+        book.same(what, f"{name} of revision {before['revision']}", Decimal(before[name]), now - moved)
+    beside = next((path for path in (folder.parent, folder) for path in [path / f"rev-{before['revision']}"]
+                   if (path / "charges.csv").is_file()), None)  # fmt: skip
+    what = "changes.csv is what two revisions have otherwise"
+    if beside is None:
+        book.leave_out(what, "the folder of the revision before is not beside this one", len(changes))
+        return
+    theirs = read(beside, Book(""), ("index.html", "statement.json"), ("charges.csv", "products.csv"))
+    then, now = ({_key(row): row for name in ("charges.csv", "products.csv") for row in some.get(name, ())}
+                 for some in (theirs, tables))  # fmt: skip
+    figures = ("quantity", "amount_exact", "amount")
+    nothing = dict.fromkeys(figures)
+    expected = {}
+    for key in {*then, *now}:
+        was, is_ = (tuple(some.get(key, nothing)[name] for name in figures) for some in (then, now))
+        if was != is_:
+            expected[key] = (*was, *is_)
+    told = {_key(row): tuple(row[f"{n}{end}"] for end in ("_before", "") for n in figures) for row in changes}
+    for key in sorted({*expected, *told}, key=str):
+        book.same(what, " ".join(str(part) for part in key if part), told.get(key), expected.get(key))
+    if not expected:
+        book.same(what, "lines", len(told), 0)
+
+
+def _key(row: dict[str, Any]) -> tuple:
+    """What tells a statement's lines apart; a file without a column has it nowhere."""
+    products = "tax_level" in row and "section" not in row or str(row.get("section", "")).startswith("product")
+    return products, row.get("for_month"), *(row.get(name) for name in KEY)
 
 
 def _credits(folder: Path, tables: dict[str, Rows], said: dict[str, Any], book: Book) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from etl.credits import CreditsError, closing, compare_recharges, ledger, lost
+from etl.credits import CORRECTIONS, CreditsError, closing, compare_recharges, ledger, lost
 from etl.periods import Month, parse_day
 
 
@@ -109,6 +109,19 @@ def test_an_open_month_grants_nothing_before_its_day_is_loaded():
     before, on = run("2026-02", plans, until="2026-02-20"), run("2026-02", plans, until="2026-02-21")
     assert moves(before) == [("02-01", "grant", "allotment", 100, 100, 0)]
     assert moves(on)[1:] == [("02-20", "expire", "allotment", -100, 0, 0), ("02-20", "grant", "allotment", 100, 100, 0)]
+
+
+def test_a_month_without_a_loaded_day_neither_grants_what_was_entered_late_nor_expires_what_ended():
+    running, ended = [plan("2026-01-15", 100)], [plan("2026-01-15", 100, ended="2026-02-01")]
+    assert moves(run("2026-02", running, until="2026-02-01")) == []
+    assert moves(run("2026-02", running, until="2026-02-02")) == [("02-01", "grant", "allotment", 100, 100, 0)]
+    january = run("2026-01", ended)
+    opened = ("02-01", "open", "allotment", 100, 100, 0)
+    assert moves(run("2026-02", ended, opening=january, until="2026-02-01")) == [opened]
+    assert moves(run("2026-02", ended, opening=january, until="2026-02-02")) == [
+        opened,
+        ("02-01", "expire", "allotment", -100, 0, 0),
+    ]
 
 
 def test_a_month_without_a_loaded_day_opens_and_no_more():
@@ -221,6 +234,29 @@ def test_one_burn_buys_as_many_packs_as_it_takes_and_lacks_nothing():
     ]
 
 
+def test_several_charges_of_one_record_are_one_burn():
+    """5 bought, 4 + 4 burned by one record: 5 - 8 = -3, ceil((2 + 3) / 10) = 1 pack, which gives the 3. Burned one after
+    the other the pack would be bought between them."""
+    plans = [plan("2026-01-01", below=2, pack=10, mode="simulated")]
+    twice = burned(("2026-01-05 10:00", 4, "SM1"), ("2026-01-05 10:00", 4, "SM1"))
+    found = run("2026-01", plans, [bought("2026-01-02 10:00", 5)], twice)
+    assert [(entry, credits, left) for _, entry, _, credits, _, left in moves(found)] == [
+        ("purchase", 5, 5),
+        ("burn", -5, 0),
+        ("recharge", 10, 10),
+        ("burn", -3, 7),
+    ]
+    apart = [twice[0], twice[1] | {"record_id": "SM2"}]
+    found = run("2026-01", plans, [bought("2026-01-02 10:00", 5)], apart)
+    assert [(entry, credits, left) for _, entry, _, credits, _, left in moves(found)] == [
+        ("purchase", 5, 5),
+        ("burn", -4, 1),
+        ("recharge", 10, 11),
+        ("burn", -1, 10),
+        ("burn", -3, 7),
+    ]
+
+
 def test_the_threshold_is_tested_after_burns_only():
     """The plan ends with 60 bought credits left, below the threshold of the next one: nothing until somebody burns."""
     plans = [
@@ -297,6 +333,20 @@ def test_a_purchase_at_the_same_instant_as_a_burn_comes_first_and_both_after_the
         ("02-01", "burn", "allotment", -20, 0, 5),
         ("02-01", "burn", "p", -4, 0, 1),
     ]
+
+
+def test_rows_name_the_subscription_that_ran_on_the_eve_even_if_it_began_then():
+    plans = [plan("2026-01-31", below=10, pack=50, mode="simulated")]
+    january = run("2026-01", plans, [bought("2026-01-31 10:00", 30)])
+    found = run("2026-02", plans, burns=burned(("2026-02-01 09:00", 4)), opening=january)
+    assert moves(found) == [("02-01", "open", "p", 30, 0, 30), ("02-01", "burn", "p", -4, 0, 26)]
+    assert found["subscription_id"].to_list() == ["s", "s"]
+
+
+def test_what_was_left_is_there_from_the_first_moment_though_nothing_says_any_more_where_it_came_from():
+    january = run("2026-01", (), [bought("2026-01-20 10:00", 30)])
+    found = run("2026-02", burns=burned(("2026-02-01 00:00", 4)), opening=january)
+    assert moves(found) == [("02-01", "open", "p", 30, 0, 30), ("02-01", "burn", "p", -4, 0, 26)]
 
 
 def test_lots_go_oldest_first_and_by_name_where_they_are_equally_old():
@@ -486,3 +536,99 @@ def test_the_same_rows_come_out_every_time():
     once, again = run("2026-01", plans, burns=burns), run("2026-01", plans, burns=burns[::-1])
     assert once["simulated"].any()
     assert_frame_equal(once, again)
+
+
+# ------------------------------------------------------------------------------------------------ corrections
+
+
+def corrected(opening: pl.DataFrame, plans, purchases, burns, *rows: tuple) -> pl.DataFrame:
+    """The ledger of February with (account, month, lot, bought at, simulated, credits) corrected before it begins."""
+    window = (date(2026, 2, 1), date(2026, 3, 1))
+    return ledger(
+        made.burns_frame(burns, window), opening, made.plans_frame(plans), made.purchases_frame(purchases), window,
+        pl.DataFrame(list(rows), schema=CORRECTIONS, orient="row"),
+    )  # fmt: skip
+
+
+def told(frame: pl.DataFrame) -> list[tuple]:
+    """(entry, lot, credits, allotment left, bought left, corrected month, simulated)"""
+    columns = ("entry", "lot", "credits", "balance_allotment", "balance_purchased", "for_month", "simulated")
+    return frame.select(columns).rows()
+
+
+def test_what_is_corrected_stands_after_all_that_was_left_and_is_burned_as_if_it_had_always_been_so():
+    """100 - 40 = 60 and 30 bought are left; 10 of the allotment and 5 of the pack were burned late, and a pack of 7 that
+    was bought before the other comes to light: 50 + 7 + 25. 80 burned: 50, then 7, then 23 of 25."""
+    plans, packs = [plan("2026-01-15", 100)], [bought("2026-01-20 10:00", 30)]
+    january = run("2026-01", plans, packs, burned(("2026-01-16 10:00", 40)))
+    late = ("acme", "2026-01", "late", at("2026-01-17 10:00"), True, 7)
+    found = corrected(
+        january, plans, packs, burned(("2026-02-02 10:00", 80)),
+        ("acme", "2026-01", "allotment", None, False, -10), late, ("acme", "2026-01", "p", at("2026-01-20 10:00"), False, -5),
+    )  # fmt: skip
+    assert told(found) == [
+        ("open", "allotment", 60, 60, 0, None, False),
+        ("open", "p", 30, 60, 30, None, False),
+        ("correction", "allotment", -10, 50, 30, "2026-01", False),
+        ("correction", "late", 7, 50, 37, "2026-01", True),
+        ("correction", "p", -5, 50, 32, "2026-01", False),
+        ("burn", "allotment", -50, 0, 32, None, False),
+        ("burn", "late", -7, 0, 25, None, True),
+        ("burn", "p", -23, 0, 2, None, False),
+        ("grant", "allotment", 100, 100, 2, None, False),
+    ]
+    assert closing(found).select("lot", "credits").rows() == [("allotment", 100), ("p", 2)]
+    assert found["position"].to_list() == list(range(found.height))
+
+
+def test_a_lot_corrected_to_nothing_is_gone_and_one_asked_for_more_is_refused():
+    packs = [bought("2026-01-20 10:00", 30)]
+    january = run("2026-01", (), packs)
+    when = at("2026-01-20 10:00")
+    found = corrected(january, (), packs, [], ("acme", "2026-01", "p", when, False, -30))
+    assert told(found) == [
+        ("open", "p", 30, 0, 30, None, False),
+        ("correction", "p", -30, 0, 0, "2026-01", False),
+    ]
+    assert closing(found).is_empty()
+    with pytest.raises(CreditsError, match="takes more from p than it has"):
+        corrected(january, (), packs, [], ("acme", "2026-01", "p", when, False, -31))
+
+
+def test_an_allotment_corrected_to_nothing_was_granted_all_the_same():
+    """60 left of the period from 15 January, all of it used late: nothing is granted before 15 February."""
+    plans = [plan("2026-01-15", 100)]
+    january = run("2026-01", plans, burns=burned(("2026-01-16 10:00", 40)))
+    found = corrected(
+        january, plans, [], burned(("2026-02-02 10:00", 5)), ("acme", "2026-01", "allotment", None, False, -60)
+    )
+    assert told(found) == [
+        ("open", "allotment", 60, 60, 0, None, False),
+        ("correction", "allotment", -60, 0, 0, "2026-01", False),
+        ("overage", "overage", 5, 0, 0, None, False),
+        ("grant", "allotment", 100, 100, 0, None, False),
+    ]
+
+
+def test_a_correction_of_one_account_leaves_the_others_as_they_open():
+    mine, theirs = bought("2026-01-20 10:00", 30), bought("2026-01-21 10:00", 40) | {"account_id": "other"}
+    january = run("2026-01", (), [mine, theirs])
+    found = corrected(january, (), [mine, theirs], [], ("acme", "2025-12", "p", at("2026-01-20 10:00"), False, 2))
+    assert found.select("account_id", "entry", "lot", "credits", "for_month").rows() == [
+        ("acme", "open", "p", 30, None),
+        ("acme", "correction", "p", 2, "2025-12"),
+        ("other", "open", "p", 40, None),
+    ]
+
+
+def test_corrections_of_two_months_are_two_rows_of_one_lot():
+    packs = [bought("2026-01-20 10:00", 30)]
+    when = at("2026-01-20 10:00")
+    rows = [("acme", month, "p", when, False, n) for month, n in (("2025-11", -4), ("2025-12", -3))]
+    found = corrected(run("2026-01", (), packs), (), packs, burned(("2026-02-02 10:00", 23)), *rows)
+    assert told(found) == [
+        ("open", "p", 30, 0, 30, None, False),
+        ("correction", "p", -4, 0, 26, "2025-11", False),
+        ("correction", "p", -3, 0, 23, "2025-12", False),
+        ("burn", "p", -23, 0, 0, None, False),
+    ]

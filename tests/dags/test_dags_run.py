@@ -6,9 +6,11 @@ import email
 import os
 from email import policy
 
+import polars as pl
 import pytest
 
 from etl.jobs import Jobs
+from etl.lake import Partition
 from etl.periods import Month
 
 
@@ -104,3 +106,21 @@ def test_a_night_that_fails_fails_and_draws_the_operator_s_page(october, run, pl
     assert run("usage_daily", day="2026-11-03", lookback_days=1).state == "failed"
     page = index.read_text()
     assert "python -m etl run --date 2026-11-03" in page and "1 thing" in page
+
+
+def test_one_account_s_broken_promise_fails_both_runs_and_keeps_nobody_else_s_page_back(october, run, place):
+    lake, key = october.lake, {"date": "2026-11-02", "source": "twilio"}
+    events, charges = (lake.head(Partition.of(dataset, **key)) for dataset in ("events", "charges"))
+    texts = lake.read(charges).filter(pl.col("account_id") == "acct_harbor", pl.col("type") == "sms")
+    theirs = pl.col("record_id").is_in(texts["record_id"].implode()) & pl.col("segments_reported").is_not_null()
+    rows = lake.read(events).drop("date", "source").with_columns(
+        segments_reported=pl.when(theirs).then(pl.col("segments_reported") + 1).otherwise("segments_reported")
+    )  # fmt: skip
+    # Read from the same pages, as far as the log knows: a night leaves it as it is.
+    lake.commit(events.partition, rows, base=events, inputs=events.inputs, sums=events.sums)
+    pages = {a.account_id: place / "published" / a.account_id / "2026-11" / "index.html" for a in october.directory.accounts}
+    for page in pages.values():
+        page.unlink()
+    assert run("usage_daily", day="2026-11-02", lookback_days=2).state == "failed"
+    assert run("usage_monthly", month="2026-11").state == "failed"
+    assert [account for account, page in pages.items() if not page.exists()] == ["acct_harbor"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import os
 import subprocess
 import sys
@@ -47,6 +48,40 @@ def test_the_operator_s_page_is_drawn_whatever_failed_and_holds_nothing(bag):
     assert "mail" in monthly.get_task("operate").upstream_task_ids
     assert monthly.get_task("operate").downstream_task_ids == {"watcher"}
     assert "operate" in monthly.get_task("watcher").upstream_task_ids
+
+
+def test_a_promise_broken_fails_the_night_and_keeps_no_month_from_going_on(bag):
+    """The asset is updated before the audit judges; what it finds holds only whom it concerns (tests/closing)."""
+    daily = bag.dags["usage_daily"]
+    assert {t.task_id: [o.name for o in t.outlets] for t in daily.tasks if t.outlets} == {"state": ["usage_daily"]}
+    assert daily.get_task("state").trigger_rule == "all_done"
+    audit = daily.get_task("audit")
+    assert audit.upstream_task_ids >= {"state"} and audit.downstream_task_ids == set()
+
+
+def test_retention_waits_for_all_that_was_loaded_and_hides_no_failure(bag):
+    """It runs beside the audit, and is told which days the audit reads (tests/privacy)."""
+    daily = bag.dags["usage_daily"]
+    expire = daily.get_task("expire")
+    assert expire.trigger_rule == "all_done" and expire.upstream_task_ids >= {"state", "plan"}
+    assert {t.task_id for t in daily.leaves} == {"audit", "operate", "expire"}
+
+
+def test_a_mail_about_a_failure_names_nobody(bag):
+    [callback] = bag.dags["usage_daily"].get_task("audit").on_failure_callback
+    mail = copy.copy(callback)  # what is rendered stays rendered
+    about = {"dag_id": "usage_daily", "task_id": "audit", "log_url": "log"}
+    mail.render_template_fields(
+        {"exception": ValueError("<b> to +15550100123"), "ti": about, "dag_run": {"partition_key": "2026-10-31"}}
+    )
+    assert mail.html_content.startswith("<p>&lt;b&gt; to ***123</p>")
+    assert "2026-10-31" in mail.subject
+
+
+def test_what_moved_is_settled_after_every_source_and_before_the_roll_up(bag):
+    daily = bag.dags["usage_daily"]
+    assert {"twilio.rate", "twilio.reconcile"} <= daily.get_task("moved").upstream_task_ids
+    assert "roll_up" in daily.get_task("moved").downstream_task_ids
 
 
 def test_asking_a_provider_is_bounded_by_its_pool(bag):

@@ -21,9 +21,9 @@ import polars as pl
 
 from etl.lake import Lake, Partition, open_store
 
-_CHANGES = ("write", "replace", "link", "mkdir", "unlink")  # fsync changes nothing that a kill could show
-_ALL = (*_CHANGES, "fsync", "open", "close", "scandir", "stat")
-_KILLED = -signal.SIGKILL
+CHANGES = ("write", "replace", "link", "mkdir", "unlink")  # fsync changes nothing that a kill could show
+_ALL = (*CHANGES, "fsync", "open", "close", "scandir", "stat")
+KILLED = -signal.SIGKILL
 
 
 def job(root: Path, run_id: str, generation: int) -> None:
@@ -134,10 +134,10 @@ def sweep(folder: Path, generation: int, start: Path | None, everywhere: bool) -
         at += 1
         for after in (False, True) if everywhere else (False,):
             fresh()
-            code = fork(killed, root, generation, at, after, _ALL if everywhere else _CHANGES)
+            code = fork(killed, root, generation, at, after, _ALL if everywhere else CHANGES)
             if code == 0:
                 return points
-            assert code == _KILLED, f"point {at}: exit {code}"
+            assert code == KILLED, f"point {at}: exit {code}"
             points += 1
             where = f"killed {'after' if after else 'before'} call {at}"
             assert fork(again, root, generation) == 0, f"{where}: damage, or the next run failed"

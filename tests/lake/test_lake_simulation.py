@@ -4,16 +4,17 @@ import os
 
 import simulate
 
-SEEDS = int(os.environ.get("LAKE_SEEDS", "2000"))
 
-
-def test_no_schedule_breaks_the_protocol():
-    bad, counts = simulate.sweep(range(SEEDS))
-    assert not bad, f"{len(bad)} of {SEEDS} seeds, e.g. {dict(list(bad.items())[:2])}"
+def test_no_schedule_breaks_the_protocol(long, record_property):
+    seeds = int(os.environ.get("LAKE_SEEDS", "10000" if long else "2000"))
+    bad, counts = simulate.sweep(range(seeds))
+    assert not bad, f"{len(bad)} of {seeds} seeds, e.g. {dict(list(bad.items())[:2])}"
     # the faults did happen
-    assert counts["crashed"] > SEEDS
-    assert min(counts[fault] for fault in ("refused", "lost", "repeated", "late")) > SEEDS / 20
-    assert counts["acknowledged"] > 10 * SEEDS
+    assert counts["crashed"] > seeds
+    assert min(counts[fault] for fault in ("refused", "lost", "repeated", "late")) > seeds / 20
+    assert counts["acknowledged"] > 10 * seeds
+    record_property("simulated schedules", seeds)
+    record_property("simulated writers killed", counts["crashed"])
 
 
 def test_a_seed_is_one_schedule():
@@ -21,9 +22,12 @@ def test_a_seed_is_one_schedule():
         assert [simulate.run(seed).counts for seed in range(20)] == [simulate.run(seed).counts for seed in range(20)]
 
 
-def test_the_checker_bites_on_a_store_that_ignores_conditions():
-    bad, _ = simulate.sweep(range(100), "ignores-conditions")
-    assert len(bad) > 90
+def test_the_checker_bites_on_a_store_that_ignores_conditions(long, record_property):
+    seeds = 5000 if long else 100
+    bad, _ = simulate.sweep(range(seeds), "ignores-conditions")
+    assert len(bad) > 0.9 * seeds
+    record_property("schedules on a store that ignores conditions", seeds)
+    record_property("schedules there with a violation found", len(bad))
     assert any("acknowledged commit" in text for violations in bad.values() for text in violations)
 
 

@@ -70,11 +70,16 @@ def test_list_is_sorted_as_s3_sorts_and_stops_at_the_prefix(store):
 def test_list_past_one_page(s3_store):
     from concurrent.futures import ThreadPoolExecutor
 
-    keys = [f"many/{'a-b-c'[: 1 + 2 * (n % 3)]}/{n:05d}" for n in range(1203)]
+    keys = [f"many/{'a-b-c'[: 1 + 2 * (n % 3)]}/{n:05d}" for n in range(1001)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: s3_store.put(key, b"x"), keys))
     assert list(s3_store.list("many/")) == sorted(keys)
-    assert len(list(s3_store.list("many/", limit=1100))) == 1100
+    assert len(list(s3_store.list("many/", limit=1000))) == 1000
+    assert len(list(s3_store.list("many/", limit=1001))) == 1001
+    for left in (1000, 999):  # a page that is just full, and one that is not
+        s3_store.delete(keys.pop())
+        assert list(s3_store.list("many/")) == sorted(keys)
+        assert len(keys) == left
 
 
 def test_list_many_on_disk(local_store):

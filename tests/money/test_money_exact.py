@@ -194,3 +194,14 @@ def test_no_dataset_holds_a_float_and_every_decimal_has_nine_digits(name):
     for column, kind in DATASETS[name].types.items():
         assert not kind.is_float(), column
         assert not kind.is_decimal() or kind == money.MONEY, column
+
+
+def test_currencies_without_cents_and_with_mills():
+    """ISO 4217: those without a minor unit, those of three decimals; every other one here has two."""
+    none = ["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF"]
+    none += ["XOF", "XPF"]
+    three = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"]
+    for digits, codes in ((0, none), (3, three), (2, ["USD", "EUR", "CHF", "INR", "BRL", "ZAR", "XXX"])):
+        for code in codes:
+            assert money.minor_digits(code) == money.minor_digits(code.lower()) == digits, code
+            assert rounded("1.555555555", code) == {0: 2, 2: Decimal("1.56"), 3: Decimal("1.556")}[digits], code

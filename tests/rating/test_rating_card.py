@@ -614,3 +614,10 @@ def test_the_example_card_is_read_in_fifty_milliseconds_of_work():
         card.load(EXAMPLE)
         tries.append(time.process_time() - began)
     assert min(tries) < 0.05
+
+
+def test_of_two_rows_recorded_on_one_day_the_greater_id_prices_it_in_any_order():
+    loaded = made.load_card([price("a", valid_to=date(2026, 6, 1)), price("b", valid_from=date(2026, 6, 1))])
+    both = loaded.prices.with_columns(valid_from=date(2026, 1, 1), valid_to=None)
+    for rows in (both, both.reverse()):
+        assert card.in_force(rows, date(2026, 7, 1), card.PRICE_KEY)["rate_id"].to_list() == ["b"]

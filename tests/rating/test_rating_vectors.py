@@ -11,7 +11,7 @@ import rating_worlds as made
 from rating_worlds import DAY, call, fee, message, price
 
 from etl.money import OutOfRange
-from etl.rating.charge import NO_ACCOUNT, NO_FEE, NO_PRICE, billed_seconds, rate
+from etl.rating.charge import NO_ACCOUNT, NO_DETECTION, NO_FEE, NO_PRICE, billed_seconds, rate
 
 ACME = made.load_directory([made.account("acme", "AC1")], [made.number(made.OUR_NUMBERS[0], "acme")])
 
@@ -133,6 +133,38 @@ def test_a_campaign_number_s_calls_are_a_line_of_their_own_and_a_call_price_is_n
         "campaign_call", "spring", "k", Decimal("0.03"),
     )  # fmt: skip
     assert one(call("r", 60), rows[:1], world=world)["unrated"] == NO_PRICE
+
+
+DETECTED = made.load_directory(
+    [made.account("acme")],
+    [made.number(made.OUR_NUMBERS[0], "acme", campaign_id=made.DETECTING_CAMPAIGN)],
+)
+QUIET = made.load_directory([made.account("acme")], [made.number(made.OUR_NUMBERS[0], "acme", campaign_id="autumn")])
+
+
+@pytest.mark.parametrize(
+    ("given", "due"),
+    [
+        ({}, True),
+        ({"answered_seconds": 1}, True),
+        ({"answered_seconds": 0}, False),
+        ({"parent_id": "CA0"}, False),
+        ({"direction": "inbound", "from_number": made.THEIR_NUMBERS[0], "to_number": made.OUR_NUMBERS[0]}, False),
+    ],
+    ids=["answered", "for a second", "not answered", "second leg", "inbound"],
+)
+def test_voice_detection_is_charged_once_an_answered_outbound_campaign_call(given, due):
+    rows = [price("k", line="campaign_call"), price("vd", line="voice_detection", price=Decimal("0.0075"))]
+    found = one(call("r", 90) | given, rows, world=DETECTED)
+    expected = ("vd", Decimal("0.0075")) if due else (None, 0)
+    assert (found["detection_rate_id"], found["detection_charge"], found["unrated"]) == (*expected, None)
+    off = one(call("r", 90) | given, rows, world=QUIET)
+    assert (off["detection_rate_id"], off["detection_charge"]) == (None, 0)
+
+
+def test_voice_detection_without_a_price_is_unrated_and_never_free():
+    found = one(call("r", 90), [price("k", line="campaign_call", price=Decimal("0.02"))], world=DETECTED)
+    assert (found["charge"], found["detection_charge"], found["unrated"]) == (Decimal("0.04"), None, NO_DETECTION)
 
 
 # ------------------------------------------------------------------------------------------------ texts

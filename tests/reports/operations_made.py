@@ -139,6 +139,16 @@ def usual(month: Month = OCTOBER) -> Operations:
         ),
         accounts=accounts,
         todo=ops.todo(month, loads, unrated, accounts, (), [f"{month}: 1 record(s) in quarantine"]),
+        corrections=frame(
+            ops.CORRECTED,
+            ("acme", "2026-09", "USD", Decimal("3.10"), Decimal("0"), 12, "late (12 records), follows"),
+            ("bolt", "2026-08", "USD", Decimal("-41.07"), Decimal("-29"), 3, "gone (3 records)"),
+            ("euro", "2026-09", "EUR", Decimal("0.02"), Decimal("0"), 0, "follows"),
+        ),
+        revisions=frame(
+            ops.REVISED,
+            ("acme", 2, 1, "Texts of October 5 were billed to bolt", "manual__2026-11-08T04:00:00", datetime(2026, 11, 8, 4, tzinfo=UTC)),
+        ),
     )  # fmt: skip
 
 
@@ -156,6 +166,8 @@ def in_order(month: Month = OCTOBER) -> Operations:
         margin=margin_of([("acme", "USD")], [("acme", "100.00", "0")], [("acme", "USD", "40")]),
         accounts=frame(SCHEMAS["accounts"], account("acme", "final")),
         todo=(),
+        corrections=made.corrections.clear(),
+        revisions=made.revisions.clear(),
     )
 
 
@@ -186,6 +198,7 @@ def hostile(month: Month = OCTOBER) -> Operations:
         ),
         reconciled=made.reconciled.with_columns(provider_account=pl.lit("=cmd()|+12065550142"), why=written),
         margin=made.margin.with_columns(charged=pl.lit(Decimal("123456789.01")).cast(MONEY)),
+        revisions=made.revisions.with_columns(reason=written, run_id=written),
         todo=(f"{HOSTILE}: python -m etl run --date 2026-10-06", "2026-10 is closed for acme: give +1 (206) 555-0142 a date"),
     )  # fmt: skip
 
@@ -211,6 +224,8 @@ def huge(month: Month = OCTOBER, accounts: int = 1000, sources: int = 5) -> Oper
         money=pl.concat([made.money.with_columns(source=pl.lit(s), date=pl.lit(d)) for s in names for d in month.days]),
         margin=margin_of([(i, "USD") for i in ids], [(i, f"{n}.00", "1") for n, i in enumerate(ids)],
                          [(i, "USD", "12.345678901") for i in ids]),
+        corrections=pl.concat([made.corrections.with_columns(account_id=pl.lit(i)) for i in ids]),
+        revisions=pl.concat([made.revisions.with_columns(account_id=pl.lit(i)) for i in ids]),
         accounts=frame(SCHEMAS["accounts"], *(account(i, "open", (*said, f"{i} has its own"), name="N" * 80) for i in ids)),
         todo=said,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import explanations_made
 import operations_made
 import statements_made as made
 from test_report_mail import message, parts
@@ -29,7 +30,9 @@ def publish_all(root: Path, statements: Mapping[str, Statement]) -> dict[str, Pa
         publisher = Publisher(open_store(root / name))
         if name == "usual":
             publisher.publish(september())
-        publisher.publish(statement)
+        if name == "revised":
+            publisher.publish(made.replaced())
+        publisher.publish(statement, lambda statement=statement: explanations_made.of(statement))
         account = root / name / statement.account.account_id
         month = account / str(statement.month)
         pages = {
@@ -37,6 +40,7 @@ def publish_all(root: Path, statements: Mapping[str, Statement]) -> dict[str, Pa
             f"{name} account": account / "index.html",
             f"{name} products": account / "products.html",
             f"{name} revision": month / f"rev-{statement.revision}" / "index.html",
+            f"{name} explained": month / f"rev-{statement.revision}" / "explained.html",
         }
         found |= {kind: path for kind, path in pages.items() if path.exists()}
         mail = root / "mail" / f"{name}.html"

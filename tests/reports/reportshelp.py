@@ -50,9 +50,17 @@ class FakeJobs:
     def resolve(self, name: str) -> Connection:
         return self.connection
 
+    def explanations(self):
+        """Made statements have no records: nothing explains them."""
+        return lambda _account_id, _month: ()
+
     @staticmethod
     def clock() -> datetime:
         return datetime(2026, 11, 5, 8, tzinfo=UTC)
+
+    @staticmethod
+    def withheld(_month, *, mail: bool = False) -> dict[str, str]:
+        return {}
 
 
 def make_jobs(root: Path, given: list[Statement], *, port: int = 0, mail: dict | None = None, **reports) -> FakeJobs:

@@ -6,7 +6,7 @@ The lines are added up here, row by row in plain Python, not by the code that ma
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -15,7 +15,7 @@ import polars as pl
 from etl.directory import Account
 from etl.money import round_half_up
 from etl.periods import Month
-from etl.schemas import DATASETS, HELD_LINES, LINES, PRODUCT_LINES
+from etl.schemas import DATASETS, HELD_LINES, LINES, PRODUCT_LINES, SECTIONS
 from etl.statement import RECONCILED, MonthTotals, Statement
 
 OCTOBER = Month(2026, 10)
@@ -423,6 +423,7 @@ def moved(*entries: tuple) -> list[dict]:
             "at": None if summed else bought_at or datetime(2026, 10, day, 9, 30, tzinfo=UTC), "entry": entry, "lot": lot,
             "bought_at": bought_at, "credits": credits, "simulated": bool(simulated),
             "balance_allotment": left["allotment"], "balance_purchased": left["purchased"], "subscription_id": "sub_1",
+            "for_month": None,
         })  # fmt: skip
     return rows
 
@@ -601,6 +602,165 @@ def stopped() -> Statement:
     return statement(usual(who, month=OCTOBER - 1, back=3), who=who)
 
 
+# ------------------------------------------------------------------------------------------------ corrections
+
+
+def fix(month: int, line: str, amount: str, *records: tuple, section: str = "usage", **more) -> dict:
+    """A correction of one line of a closed month of 2026: its rounded amount, and (day, kind, id, reason, quantity, exact
+    amount[, row that priced it, row that does]) for each record behind it; day, kind and id None for what has none."""
+    columns = ("item", "direction", "type", "carrier", "registered", "tax_level", "jurisdiction", "rate_id", "unit")
+    about = dict.fromkeys(columns) | more
+    about |= {"for_month": f"2026-{month:02d}", "line": line}
+    rows = [
+        about | {"section": section, "date": day and date(2026, month, day), "source": kind and "twilio", "kind": kind,
+                 "record_id": name, "reason": reason, "quantity": quantity, "amount_exact": Decimal(exact),
+                 "rate_was": (*rates, None, None)[0], "rate_is": (*rates, None, None)[1]}
+        for day, kind, name, reason, quantity, exact, *rates in records
+    ]  # fmt: skip
+    quantities = [row["quantity"] for row in rows if row["quantity"] is not None]
+    return {
+        "about": about, "products": section == "product", "amount": Decimal(amount), "rows": rows,
+        "quantity": sum(quantities) if quantities else None,
+    }  # fmt: skip
+
+
+def corrected_by(statement: Statement, *fixes: dict) -> Statement:
+    """The statement with these corrections, added up again."""
+    who, currency = statement.account.account_id, statement.account.currency
+    lines = {section: [] for section in SECTIONS}
+    for line in statement.lines.iter_rows(named=True):
+        lines[line["section"]].append(line)
+    for one in fixes:
+        section = "product_correction" if one["products"] else "correction"
+        exact = sum((row["amount_exact"] for row in one["rows"]), Decimal(0))
+        empty = dict.fromkeys(DATASETS["statement"].columns)
+        lines[section].append(empty | one["about"] | {
+            "account_id": who, "section": section, "quantity": one["quantity"], "amount_exact": exact,
+            "amount": one["amount"], "currency": currency, "events": 0, "unrated": 0,
+        })  # fmt: skip
+    for total, correction in (("total", "correction"), ("product_total", "product_correction")):
+        if lines[correction] and not lines[total]:
+            lines[total] = [
+                lines["total"][0] | {"section": total, "line": total, "amount": Decimal(0), "amount_exact": Decimal(0)}
+            ]
+        for name in ("amount", "amount_exact"):
+            for line in lines[total]:
+                line[name] += sum((row[name] for row in lines[correction]), Decimal(0))
+    every = [row | {"position": n} for n, row in enumerate(row for some in lines.values() for row in some)]
+    last = replace(statement.history[-1], total=lines["total"][0]["amount"])
+    rows = [row | {"account_id": who, "currency": currency} for one in fixes for row in one["rows"]]
+    return replace(
+        statement, lines=table("statement", every), corrections=table("corrections", rows),
+        history=(*statement.history[:-1], last),
+    )  # fmt: skip
+
+
+SENT = {"direction": "outbound", "type": "sms", "unit": "segment"}
+FEE = SENT | {"registered": True}
+
+
+def late(month: int, days: Iterable[int], per: str, quantity: int = 2, reason: str = "late") -> list[tuple]:
+    """A text on each day, of so many units at a price."""
+    return [
+        (day, "message", f"SM{month:02d}{day:02d}{n:028x}", reason, quantity, str(Decimal(per) * quantity), None, "sms-out")
+        for n, day in enumerate(days)
+    ]  # fmt: skip
+
+
+def corrected() -> Statement:
+    """Late texts with their carrier fee and tax, a text that is gone, a call priced anew, an earlier correction taken back, a
+    credit in favour of the account, and products: of two closed months."""
+    who = account(account_id="acct_later", name="Harbor & Finch Realty")
+    ledger = moved(
+        (1, "open", "allotment", 40), (1, "open", "pack-0812", 500, _at(8, 12)), (1, "correction", "pack-0812", -24, _at(8, 12)),
+        (2, "burn", "allotment", -40), (2, "burn", "pack-0812", -300, _at(8, 12)),
+    )  # fmt: skip
+    ledger[2]["for_month"] = "2026-09"
+    days = (26, 27, 28, 28, 29, 29, 29, 30, 30, 30, 30, 30)
+    gone = (11, "message", "SM" + "9" * 32, "gone", -3, "-0.0249", "sms-out", None)
+    fees = [(*row[:4], row[4], str(Decimal("0.003") * row[4]), None, "fee-vz") for row in late(9, days, "0.003")]
+
+    def held(w: Account, month: Month) -> list[dict]:
+        return [*usually_held(w, month), monthly(w, month, "subscription", LONG, 1, "subscription", "149")]
+
+    def rows(w: Account) -> list[dict]:
+        return [
+            r | {"credits": 340 if r["date"] == date(2026, 10, 2) and i == first else 0} for i, r in enumerate(mine)
+        ]
+
+    mine = usual(who)
+    first = next(i for i, r in enumerate(mine) if r["date"] == date(2026, 10, 2) and r["line"] == "text")
+    whole = statement(rows, who=who, taxes=TAXES[:3], ledger=ledger, held_monthly=held)
+    return corrected_by(
+        whole,
+        fix(8, "call", "-1.26", (3, "call", "CA" + "1" * 32, "repriced", 0, "-1.26", "call-out", "call-out-2"),
+            direction="outbound", type="voice", unit="second"),
+        fix(8, "adjustment", "-20", (None, None, None, "follows", 1, "-20"), unit="adjustment", item="Goodwill for August, as agreed on +1 312 555 0142"),
+        fix(8, "text", "-0.05", (12, "message", "SM" + "7" * 32, "taken back", -6, "-0.0498"), **SENT),
+        fix(9, "text", "0.17", *late(9, days, "0.0083"), gone, **SENT),
+        fix(9, "carrier_fee", "0.05", *fees[:8], **FEE, carrier="Verizon"),
+        fix(9, "carrier_fee", "0.02", *fees[8:], **FEE, carrier="AT&T"),
+        fix(9, "number", "1.15", (None, None, None, "follows", 1, "1.15"), item="local", unit="number"),
+        fix(9, "tax", "0.01", (None, None, None, "follows", None, "0.011343"), section="tax", item="Retail sales tax",
+            tax_level="state", jurisdiction="US-WA", rate_id="wa-sales"),
+        fix(9, "credit_pack", "50", (20, None, None, "late", 1, "50"), section="product", item="5000 credits", unit="pack"),
+        fix(9, "subscription", "-149", (15, None, None, "changed", -1, "-149"), section="product", item=LONG, unit="subscription"),
+        fix(9, "tax", "-9.7", (None, None, None, "follows", None, "-9.7013"), section="product", item="Retail sales tax",
+            tax_level="state", jurisdiction="US-WA", rate_id="wa-sales"),
+    )  # fmt: skip
+
+
+def corrected_yen() -> Statement:
+    """A currency without decimals; in the running month; nothing used in it."""
+    who = account(account_id="acct_jp2", name="東京不動産", currency="JPY", locale="ja_JP")
+    running = statement([], who=who, state="open", through="2026-10-04", held_monthly=lambda w, m: [])
+    return corrected_by(
+        running,
+        fix(9, "text", "-3", *late(9, (4, 5), "1.25", -1, "gone"), (8, "message", "+81355501234567", "changed", -1, "-0.7"), **SENT),
+        fix(9, "text", "0", (9, "message", "+81355502234567", "late", 1, "0.2"), direction="inbound", type="sms", unit="segment"),
+    )  # fmt: skip
+
+
+def corrected_hostile() -> Statement:
+    """Names, ids and reasons that somebody wrote to do harm, in a correction and in the reason of a new revision."""
+    evil = '=1+1"><script>alert(3)</script>\x07\u202e call +1 312 555 0142'
+    now = hostile()
+    fixed = corrected_by(
+        now,
+        fix(9, "adjustment", "4", (None, None, None, "follows", 1, "4"), item=evil, unit="adjustment"),
+        fix(9, "text", "0.02", (3, "message", "=cmd|'/C calc'!A0", "late", 1, "0.009"), (3, "message", "+13125550142", "late", 1, "0.008"),
+            (3, "message", "+14125550142", "late", 1, "0.003"), **SENT),
+        fix(9, "tax", "0.3", (None, None, None, "follows", None, "0.3"), section="tax", item=evil, tax_level="local",
+            jurisdiction="<b>x</b>", rate_id="=2+2"),
+        fix(9, "subscription", "9", (3, None, None, "late", 1, "9"), section="product", item=evil, unit="subscription"),
+    )  # fmt: skip
+    return replace(
+        fixed, revision=2, replaced_lines=now.lines, reopened=evil * 3, reopened_at="2026-11-12T09:00:00+00:00"
+    )
+
+
+REOPENED = "Eleven texts of October 5 were billed to the wrong account"
+
+
+def replaced() -> Statement:
+    """Revision 1 of `revised`."""
+    return statement(who=account(account_id="acct_again", name="Again & Co"), taxes=TAXES[:3])
+
+
+def revised() -> Statement:
+    """Revision 2: a line more, one less, others changed, the tax on them too."""
+    first = replaced()
+    rows = usual(first.account)
+    rows.append(text(date(2026, 10, 5), first.account, ("member", "amara"), "outbound", 10, 11))
+    rows.append(fee(date(2026, 10, 5), first.account, ("member", "amara"), 11, "sms", True, "Regional Cellular"))
+    rows = [r for r in rows if not (r["date"].month == 10 and r["line"] == "carrier_fee" and r["registered"] is False)]
+    second = statement(rows, who=first.account, taxes=TAXES[:3], revision=2)
+    return replace(
+        second, closed_at="2026-11-12T09:00:00+00:00", replaced_lines=first.lines, reopened=REOPENED,
+        reopened_at="2026-11-12T09:00:00+00:00",
+    )  # fmt: skip
+
+
 def provisional() -> Statement:
     return statement(state="provisional")
 
@@ -621,4 +781,5 @@ ALL = {
     "usual": statement, "open": open_month, "provisional": provisional, "hostile": hostile, "crowd": crowd,
     "no_usage": no_usage, "first_month": first_month, "negative": negative, "yen": yen, "german": german,
     "stopped": stopped, "rich": rich, "huge": huge, "arabic": arabic, "campaigns": campaigns,
+    "corrected": corrected, "corrected_yen": corrected_yen, "corrected_hostile": corrected_hostile, "revised": revised,
 }  # fmt: skip

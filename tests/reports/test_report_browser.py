@@ -29,7 +29,7 @@ def group(published: dict[str, Path], name: str) -> list[str]:
     """The documents of one made statement, or those of operators; what is kept for ever looks like the month's page."""
     if name == "operator":
         return [document for document in published if document.startswith("operator ")]
-    kinds = (name, f"{name} account", f"{name} products", f"mail {name}")
+    kinds = (name, f"{name} account", f"{name} products", f"{name} explained", f"mail {name}")
     return [document for document in kinds if document in published]
 
 
@@ -159,7 +159,10 @@ def test_axe_finds_nothing(see, name):
     assert judged(see, name, [(w, s) for s in ("light", "dark") for w in (1280, 390)]) == {}
 
 
-@pytest.mark.parametrize("name", ["rich", "mail rich", "rich products"])
+@pytest.mark.parametrize(
+    "name",
+    ["rich", "mail rich", "rich products", "rich explained", "corrected", "mail corrected", "revised", "mail revised"],
+)
 def test_axe_finds_nothing_where_there_is_everything(see, name):
     assert judged(see, name, [(1280, "light"), (390, "dark")]) == {}
 
@@ -171,6 +174,9 @@ def test_axe_finds_nothing_where_there_is_everything(see, name):
         "mail open",
         "open account",
         "hostile",
+        "corrected_hostile",
+        "mail corrected_hostile",
+        "corrected products",
         "huge",
         "no_usage",
         "first_month",

@@ -138,7 +138,11 @@ def hold_row(row: dict, page) -> None:
     # Periods: UTC, the end exclusive, the charge within its month.
     first, end = (datetime(d.year, d.month, d.day, tzinfo=UTC) for d in (page.month.first, page.month.end))
     assert (row["BillingPeriodStart"], row["BillingPeriodEnd"]) == (first, end)
-    assert first <= row["ChargePeriodStart"] < row["ChargePeriodEnd"] <= end
+    assert row["ChargePeriodStart"] < row["ChargePeriodEnd"]
+    if row["ChargeClass"] == "Correction":
+        assert row["ChargePeriodEnd"] <= first, "a correction is of a month before, and has its dates"
+    else:
+        assert first <= row["ChargePeriodStart"] and row["ChargePeriodEnd"] <= end
     # What is priced.
     priced = category in ("Usage", "Purchase")
     assert {row[name] is not None for name in PRICED} == {priced}

@@ -34,7 +34,8 @@ def test_every_account_adds_up(each):
     taxes = [p for row in page.taxes for p in row.parts]
     charged, taxed = (sum((p.amount for p in rows), Decimal(0)) for rows in (parts, taxes))
     assert (charged, taxed) == (page.charged.now, page.taxed.now)
-    assert charged + taxed + (page.rounding or 0) == page.total.now == each.total
+    corrections = sum((line.amount for month in page.corrections.months for line in month.rows), Decimal(0))
+    assert charged + taxed + (page.rounding or 0) + corrections == page.total.now == each.total
     owners = [page.members.total, page.inboxes.total, *([page.unassigned] if page.unassigned else [])]
     shown = sum((o.amount for o in owners), Decimal(0)) + sum((r.amount for r in page.account_charges), Decimal(0))
     assert shown + page.people_rounding == charged

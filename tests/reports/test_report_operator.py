@@ -308,7 +308,7 @@ def test_more_sources_than_columns_are_counted(tmp_path):
 
 def test_the_same_operations_are_the_same_bytes_and_nothing_is_written_twice(tmp_path):
     first = publish(tmp_path / "one")
-    assert (first.written, first.kept) == (11, 0)
+    assert (first.written, first.kept) == (13, 0)
     publish(tmp_path / "two")
     one, two = (
         {f.relative_to(root): f.read_bytes() for f in (root / desk.FOLDER).rglob("*.*")}
@@ -316,7 +316,7 @@ def test_the_same_operations_are_the_same_bytes_and_nothing_is_written_twice(tmp
     )
     assert one == two
     again = publish(tmp_path / "one")
-    assert (again.written, again.kept) == (0, 11)
+    assert (again.written, again.kept) == (0, 13)
 
 
 def test_the_files_are_what_their_dictionary_says(tmp_path):
@@ -398,7 +398,7 @@ def run(tmp_path, monkeypatch, statements):
 def test_the_verb_publishes_and_prints_what_needs_doing(run, tmp_path):
     done = run("--month", "2026-10")
     assert done.exit_code == 3
-    assert "_operator: 2026-10 needs attention: 11 objects written" in done.stdout
+    assert "_operator: 2026-10 needs attention: 13 objects written" in done.stdout
     assert "python -m etl run --date 2026-10-06" in done.stdout
     assert (tmp_path / "published/_operator/index.html").is_file()
     run.jobs.months[made.OCTOBER] = made.in_order()

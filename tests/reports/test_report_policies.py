@@ -13,7 +13,7 @@ from etl.lake import open_store
 from reports.publish import Publisher
 
 POLICIES = Path(__file__).resolve().parents[2] / "config" / "policies"
-ROLES = ("publisher", "account-reader", "operator")
+ROLES = ("publisher", "account-reader", "operator", "lake")
 BUCKET = "arn:aws:s3:::tollbook-reports"
 ACTIONS = {
     "s3:*", "s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:DeleteObject", "s3:DeleteObjectVersion",
@@ -121,6 +121,11 @@ CASES = [
     ("publisher", DELETE, MINE, False), ("publisher", "s3:DeleteObjectVersion", MINE, False),
     ("publisher", "s3:PutObjectAcl", MINE, False), ("publisher", PUT, "lake/_log/x", False),
     ("publisher", GET, "lake/_log/x", False), ("publisher", LIST, "lake/", False), ("publisher", LIST, "", False),
+    ("lake", GET, "site/_log/x", True), ("lake", PUT, "site/_hist/charges/x", True), ("lake", LIST, "site/_log/", True),
+    ("lake", DELETE, "site/_hist/raw/date=2026-10-31/source=a/x.gz", True), ("lake", DELETE, "site/_hist/events/x", True),
+    ("lake", DELETE, "site/_hist/charges/x", False), ("lake", DELETE, "site/_log/raw/x", False),
+    ("lake", DELETE, "site/close/x", False), ("lake", DELETE, "site/events/x", False), ("lake", GET, "other/_log/x", False),
+    ("lake", "s3:DeleteObjectVersion", "site/_hist/raw/x", False),
     ("account-reader", GET, MINE, True), ("account-reader", GET, REVISION, True),
     ("account-reader", GET, "site/acct_1/all_daily.csv", True), ("account-reader", LIST, "site/acct_1/", True),
     ("account-reader", LIST, "site/acct_1/2026-10/", True),

@@ -101,7 +101,7 @@ def test_every_kind_of_page_is_among_them(published):
         name.removeprefix(MAIL).partition(" ")[2] or ("mail" if name.startswith(MAIL) else "month")
         for name in published
     }
-    assert {"month", "account", "products", "revision", "mail"} <= kinds
+    assert {"month", "account", "products", "revision", "explained", "mail"} <= kinds
 
 
 def dictionary_says(folder: Path) -> list[str]:

@@ -218,8 +218,8 @@ def test_closing_wants_the_newest_charges_and_says_what_came_after(surroundings,
     text_costs("0.0098")
     assert etl("rate", "--month", "2026-09")[0] == 0
     code, text = etl("close", "--month", "2026-09")
-    assert code == 3
-    assert text.count("The statement stays as it is") == 3
+    assert code == 0
+    assert text.count("It stays as it is; what changed comes on the statement of 2026-10, as a correction") == 3
 
 
 def test_usage_of_no_account_is_said_and_holds_nobody_else(surroundings, settings):

@@ -23,11 +23,7 @@ settle_hours = 0
 url = "{lake}"
 {store}
 
-[sources.twilio]
-kind = "twilio"
-connection = "twilio"
-base_url = "{provider}"
-
+{source}
 [reports.store]
 url = "{reports}"
 {store}
@@ -38,18 +34,26 @@ sender = "billing@example.com"
 starttls = false
 max_age_days = 36500
 """
+TWILIO = """\
+[sources.twilio]
+kind = "twilio"
+connection = "twilio"
+base_url = "{provider}"
+"""
 
 
 def workplace(
     folder: Path,
-    provider: Running,
+    provider: Running | None,
     *,
     lake: str = "lake",
     reports: str = "published",
     store: str = "",
     start: str = "2026-03-01",
+    source: str = TWILIO,
 ) -> Path:
-    """Write settings, directory and rate card into ``folder``; the path of the settings file."""
+    """Write settings, directory and rate card into ``folder``; the path of the settings file. ``source`` is the table
+    of the settings that says where records come from, the sandbox if nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(
         [sys.executable, "-m", "sandbox", "directory", "--out", str(folder / "directory")],
@@ -59,7 +63,8 @@ def workplace(
     )
     shutil.copytree(REPOSITORY / "config" / "rates", folder / "rates")
     settings = folder / "tollbook.toml"
-    settings.write_text(SETTINGS.format(provider=provider.url, lake=lake, reports=reports, store=store, start=start))
+    source = source.replace("{provider}", provider.url) if provider else source
+    settings.write_text(SETTINGS.format(source=source, lake=lake, reports=reports, store=store, start=start))
     return settings
 
 

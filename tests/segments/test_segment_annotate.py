@@ -1,6 +1,8 @@
 """A JSON-lines file annotated: everything else byte for byte, and all or nothing."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from segments_reference import count
@@ -97,6 +99,32 @@ def test_progress(tmp_path, monkeypatch):
     assert len(seen) > 3
     assert seen == sorted(seen)
     assert seen[-1] == (50, len(data))
+
+
+def test_a_large_file_is_read_in_pieces(tmp_path):
+    seen = []
+    line = json.dumps({"body": "a" * 1_000_000}).encode() + b"\n"
+    annotate(tmp_path, line * 10, progress=lambda lines, read: seen.append(read))
+    assert len(seen) > 1
+    assert max(b - a for a, b in zip([0, *seen], seen, strict=False)) < 8 << 20
+
+
+def test_what_takes_the_place_of_a_file_is_on_disk_first(tmp_path, monkeypatch):
+    done = []
+    fsync, replace = os.fsync, Path.replace
+
+    def synced(handle):
+        done.append(("fsync", os.fstat(handle).st_size))
+        fsync(handle)
+
+    def replaced(path, target):
+        done.append(("replace", path.stat().st_size))
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    _, out = annotate(tmp_path, b'{"body": "a"}\n')
+    assert done == [("fsync", len(out)), ("replace", len(out))]
 
 
 BAD = {

@@ -209,7 +209,28 @@ def test_bounds_close_on_ordinary_texts(monkeypatch):
     """The slow step is for the few: texts whose cuts cannot meet a wide character never reach it."""
     monkeypatch.setattr(segments, "_greedy_count", lambda *_: pytest.fail("the slow step ran"))
     plain = ["".join(p) for p in itertools.product(["a" * 100, "é" * 75, "中" * 30], repeat=3)]
+    # Full to the last unit, and nothing but wide characters in parts that all fall one short.
+    plain += ["a" * 306, "中" * 134, "]" * 152, "😀" * 66, "😀" * 99]
     assert_frame_equal(counted(plain), expected(plain))
+
+
+def test_a_column_is_counted_batch_by_batch(tmp_path, monkeypatch):
+    """Streaming is what bounds memory: the kernel never sees the whole column at once."""
+    seen = []
+    kernel = segments._segment_series
+    monkeypatch.setattr(segments, "_segment_series", lambda body, **c: (seen.append(len(body)), kernel(body, **c))[1])
+    bodies(["a"] * 300_000).write_parquet(tmp_path / "b.parquet", row_group_size=50_000)
+    with_segments(pl.scan_parquet(tmp_path / "b.parquet")).collect(engine="streaming")
+    assert sum(seen) >= 300_000
+    assert max(seen) < 300_000
+
+
+def test_capacities_are_those_of_the_standard():
+    """140 octets are 160 septets or 70 units; a header of 6 octets takes 7 septets or 3 units, one of 7 octets 8 or 4."""
+    assert tuple(segments.SINGLE) == (140 * 8 // 7, 140 // 2) == (160, 70)
+    assert tuple(segments.MULTI) == ((140 - 6) * 8 // 7, (140 - 6) // 2) == (153, 67)
+    assert tuple(segments.MULTI_16BIT) == ((140 - 7) * 8 // 7, (140 - 7) // 2) == (152, 66)
+    assert counted(["中" * 132, "中" * 133], multi=MULTI_16BIT)["segments"].to_list() == [2, 3]
 
 
 def test_starts_without_polars():

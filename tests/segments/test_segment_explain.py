@@ -108,6 +108,26 @@ def test_look_alikes_are_gsm():
             assert set(segments._look_alike(chr(point))) <= GSM
 
 
+@pytest.mark.parametrize(
+    ("characters", "read_as"),
+    [
+        ("‘’‚‛′`´ʹʻʼʽˈ", "'" * 12),
+        ("“”„‟″«»", '"' * 7),
+        ("‐‑‒–—―−⁃", "-" * 8),
+        ("•‣●▪∙⋅·∗", "*" * 8),
+        ("‹〈›〉", "<<>>"),
+        ("\u2028\u2029\x85\x0b", "\n" * 4),
+        ("\t\u1680", "  "),
+        ("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX"),
+        ("×÷⁄∕∼¦¢©®µμ", "x///~|c(C)(R)uu"),
+        ("ıłŁđĐðÐħĦ", "ilLdDdDhH"),
+        ("þÞœŒŋŊẞ№✓✔", "thThoeOEnNSSNoOKOK"),
+    ],
+)
+def test_look_alikes_by_hand(characters, read_as):
+    assert "".join(map(segments._look_alike, characters)) == read_as
+
+
 def test_extension_characters():
     e = explain("[€5] [€6]")
     assert [(c.character, c.count, c.positions, c.replacement) for c in e.costly] == [
@@ -124,6 +144,10 @@ def test_odd_characters_have_names():
         *("NULL", "CONTROL CHARACTER", "ESCAPE", "DELETE", "LONE SURROGATE", "PRIVATE USE", "UNASSIGNED")
     ]
     assert e.units == 8
+    assert [c.name for c in explain("\x07\x08\t\x0b\x85").costly] == [
+        *("BELL", "BACKSPACE", "CHARACTER TABULATION", "LINE TABULATION", "NEXT LINE")
+    ]
+    assert [c.name for c in explain("\f").costly] == ["FORM FEED"]
 
 
 def test_only_text():
@@ -150,6 +174,37 @@ def test_rendered():
         ]
     )
     assert "needs UCS-2" in render_explanation(explain("你好"))
+
+
+def test_what_is_listed_ends_at_twenty_parts_twenty_characters_and_five_positions():
+    twenty, more = (render_explanation(explain("a" * 153 * n)).split("\n") for n in (20, 21))
+    assert twenty[-1] == f"  part 20, 153 septets: {'a' * 153}"
+    assert more[-2:] == [twenty[-1], "  and 1 more part"]
+    five, six = (render_explanation(explain("[" * n)).split("\n") for n in (5, 6))
+    assert five[2:] == [
+        "These characters count double:",
+        "  [  U+005B LEFT SQUARE BRACKET, 5 times, at 1, 2, 3, 4, 5",
+    ]
+    assert six[-1] == "  [  U+005B LEFT SQUARE BRACKET, 6 times, at 1, 2, 3, 4, 5, ..."
+    chinese = "".join(map(chr, range(0x4E00, 0x4E16)))
+    listed = [render_explanation(explain(chinese[:n])).split("\n") for n in (20, 21, 22)]
+    assert [sum("U+4E" in line for line in lines) for lines in listed] == [20, 20, 20]
+    assert ["more character" in line for line in listed[0]].count(True) == 0
+    assert "  and 1 more character" in listed[1]
+    assert "  and 2 more characters" in listed[2]
+
+
+def test_a_mark_that_joins_what_stands_before_is_shown_by_its_number():
+    shown = render_explanation(explain("q\u0308"))
+    assert "  \\u0308  U+0308 COMBINING DIAERESIS, 1 time, at 2" in shown.split("\n")
+
+
+def test_replacing_may_save_nothing_and_removing_may_cost():
+    assert "(no segment saved)" in render_explanation(explain("it’s"))
+    assert "(2 segments saved)" in render_explanation(explain("’" * 160))
+    # One unit each, and three characters in GSM-7.
+    longer = render_explanation(explain("©" * 67))
+    assert longer.split("\n")[-2].endswith("GSM-7, 201 septets, 2 segments (no segment saved)")
 
 
 def test_rendering_is_safe_and_bounded():

@@ -12,8 +12,11 @@ from etl.jobs import Jobs
 from etl.lake import Partition
 from etl.periods import Month
 from etl.schemas import DATASETS
+from etl.sources import Page
+from etl.sources._packs import SUFFIX, pack
 
 SEPTEMBER = Month(2026, 9)
+NO_PAGE = "0" * 64
 CLOSING_DAY = date(2026, 10, 3)
 
 SETTINGS = """\
@@ -21,6 +24,7 @@ start = 2026-09-01
 directory = "directory"
 rates = "rates"
 close_after_days = 2
+price_wait_days = 0
 
 [lake]
 url = "lake"
@@ -175,10 +179,20 @@ def event_frame(events: list[dict]) -> pl.DataFrame:
 
 def load_day(jobs: Jobs, day: date, events: list[dict], source: str = "twilio") -> None:
     """What a night does after normalising: the day's events replaced as a whole, rated and rolled up."""
-    target = Partition.of("events", date=day, source=source)
-    jobs.lake.commit(target, event_frame(events), base=jobs.lake.head(target))
+    read_day(jobs, day, events, source)
     jobs.rate(day, source)
     jobs.roll_up(day)
+
+
+def read_day(jobs: Jobs, day: date, events: list[dict], source: str = "twilio") -> None:
+    """The day's events, and the page they were read from."""
+    target, raw = (Partition.of(dataset, date=day, source=source) for dataset in ("events", "raw"))
+    page = Page("messages", "AC1", 0, "page 0", f"{day} {events}".encode())
+    rows = pack([page], lambda data: jobs.lake.put_blob("raw", data, SUFFIX, p=raw))
+    frame = DATASETS["raw"].arrange(pl.DataFrame(rows, schema=DATASETS["raw"].types, orient="row"))
+    jobs.lake.commit(raw, frame, base=jobs.lake.head(raw))
+    read = [e | ({"raw_sha256": page.sha256} if e["raw_sha256"] == NO_PAGE else {}) for e in events]
+    jobs.lake.commit(target, event_frame(read), base=jobs.lake.head(target))
 
 
 def on(day: date) -> list[dict]:

@@ -71,13 +71,14 @@ def whole_once(built_once, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "place"
     shutil.copytree(built_once.parent, folder)
     jobs = open_jobs(folder / built_once.name)
-    raw = Partition.of("raw", **AT_DAY)
-    rows = pack(PAGES, lambda data: jobs.lake.put_blob("raw", data, SUFFIX, p=raw))
-    types = DATASETS["raw"].types
-    jobs.lake.commit(raw, DATASETS["raw"].arrange(pl.DataFrame(rows, schema=types, orient="row")), base=None)
     noon = on(DAY)[0]["occurred_at"]
     more = text("a4b", noon + timedelta(hours=1), MIA, 2, body=BODY, segments_computed=2, segments_source="computed")
     load_day(jobs, DAY, [e | {"raw_sha256": PAGES[i % 3].sha256} for i, e in enumerate([*on(DAY), more])])
+    raw = Partition.of("raw", **AT_DAY)
+    rows = pack(PAGES, lambda data: jobs.lake.put_blob("raw", data, SUFFIX, p=raw))
+    types = DATASETS["raw"].types
+    frame = DATASETS["raw"].arrange(pl.DataFrame(rows, schema=types, orient="row"))
+    jobs.lake.commit(raw, frame, base=jobs.lake.head(raw))
     jobs.state(SEPTEMBER)
     jobs.close(SEPTEMBER, ["acme"], on=CLOSING_DAY)
     for month, rows in ((SEPTEMBER - 1, AUGUST_LEDGER), (SEPTEMBER, LEDGER)):
@@ -107,7 +108,8 @@ def verdicts(jobs, *, days=(DAY,), deep=False, read_again=None) -> list:
     # A Lake remembers the entries it has seen; a night has its own.
     fresh = open_jobs(jobs.settings.home / "tollbook.toml")
     read_again = read_again or (lambda day, source: same(fresh, day, source))
-    return examine(fresh.lake, days, ["twilio"], fresh.directory, read_again=read_again, deep=deep)
+    bounds = fresh.settings.bounds
+    return examine(fresh.lake, days, ["twilio"], fresh.directory, bounds=bounds, read_again=read_again, deep=deep)
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -159,7 +161,9 @@ def _on_two_days(jobs):
 
 
 def _pack(jobs) -> Path:
-    return next((lake_of(jobs) / "_hist/raw" / f"date={DAY}" / "source=twilio").glob("*.gz"))
+    at = Partition.of("raw", **AT_DAY)
+    sha = jobs.lake.read(jobs.lake.head(at), ["object_sha256"])["object_sha256"][0]
+    return lake_of(jobs) / "_hist" / at.path / f"{sha}.gz"
 
 
 def _pages_replaced(jobs):
@@ -258,6 +262,10 @@ DAMAGE = [
     ("lines add up", ACME, _statement(_acme_usage("amount"))),
     ("rounded once", ACME, _statement(_acme_usage("amount"))),
     ("rounded once", f"charges/{SOURCE}", lambda j: rewrite(j, "charges", FLOATING, **AT_DAY)),
+    (
+        "within bounds", f"date={DAY}/account=acme",
+        lambda j: rewrite(j, "daily", lambda f: f.with_columns(first("charge", Decimal("100.1"))), date=DAY),
+    ),
     ("credits balance", ACME, _credits(("open", "allotment", 100, 100, 0), ("open", "p1", 40, 100, 41))),
     ("credits balance", ACME, _credits(("open", "allotment", 100, 100, 0), ("open", "p1", 39, 100, 39))),
     ("credits balance", ACME, _credits(("open", "allotment", 100, 100, 0))),
@@ -276,6 +284,7 @@ DAMAGE = [
     ("closed stays closed", ACME, _closed_otherwise(total="1.00")),
     ("closed stays closed", ACME, _closed_otherwise(statement={"sha256": "e" * 64})),
     ("closed stays closed", ACME, lambda j: _closing(j).rename(_closing(j).with_name("rev-0002.json"))),
+    ("closed and corrected", ACME, _statement(_acme_usage("amount"))),
     ("one mail each", ACME, _never_intended),
     ("one mail each", None, _sent_twice),
     ("configured", f"charges/{SOURCE}", _committed_by_nobody),

@@ -11,12 +11,15 @@ import golden_world
 import polars as pl
 import pytest
 from golden_world import ACCOUNTS, FEBRUARY, JANUARY, MARCH, at, build, opened, sms
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from statement_made import load_day
 from typer.testing import CliRunner
 
+from etl import explain
 from etl.cli import app
-from etl.explain import Key, stated
-from etl.lake import Partition
+from etl.explain import Key, gather_all, stated
+from etl.lake import EXPIRED, Partition
 from etl.schemas import LINES
 
 FAILED = "failed,standard,failed_message,,,,,USD,0.0010,,,,,,,2028-01-01,,2028-01-01,\n"
@@ -223,3 +226,131 @@ def test_wrong_use_is_2_and_names_the_choices(built_once, arguments, said):
     code, text = etl(built_once, *arguments)
     assert code == 2
     assert said in " ".join(text.replace("│", " ").split())
+
+
+# ------------------------------------------------------------------------------------------------ all lines at once
+
+
+def all_of(jobs, month, **more) -> dict:
+    return dict(gather_all(jobs.lake, jobs.directory, jobs.card, jobs.taxes, jobs.settings, month, **more))
+
+
+def same_line_by_line(jobs, month) -> int:
+    """How many lines were compared: all at once and each by itself."""
+    every = all_of(jobs, month)
+    for account, found in every.items():
+        rows = lines(jobs, account, month)
+        assert [one.line for one in found] == rows
+        assert list(found) == [explained(jobs, account, row, month) for row in rows]
+    return sum(map(len, every.values()))
+
+
+@pytest.mark.parametrize("month", [JANUARY, FEBRUARY], ids=str)
+def test_all_lines_at_once_are_explained_as_each_by_itself(built_once, month):
+    assert same_line_by_line(opened(built_once), month) > 20
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(
+        st.tuples(
+            st.sampled_from(["switch", "picture", "taxed", "ladder"]), st.integers(20, 22), st.integers(1, 5),
+            st.sampled_from(["delivered", "failed"]),
+        ),
+        min_size=1, max_size=12,
+    )
+)  # fmt: skip
+def test_whatever_was_sent_both_explain_the_same(built_once, tmp_path_factory, texts):
+    root = tmp_path_factory.mktemp("any")
+    shutil.copytree(built_once.parent, root / "place")
+    jobs = opened(root / "place" / built_once.name)
+    for day in {day for _, day, _, _ in texts}:
+        sent = [
+            sms(account, at(2, day), segments, status=status, record_id=f"any-{number}")
+            for number, (account, on, segments, status) in enumerate(texts)
+            if on == day
+        ]
+        load_day(jobs, date(2028, 2, day), sent)
+    jobs.state(FEBRUARY)
+    jobs = opened(root / "place" / built_once.name)
+    every = all_of(jobs, FEBRUARY, accounts=["switch", "picture", "taxed", "ladder"])
+    assert all(one.sound for found in every.values() for one in found)
+    for account, found in every.items():
+        assert list(found) == [explained(jobs, account, one.line) for one in found]
+
+
+def test_records_are_read_once_however_many_lines_and_accounts(built_once, monkeypatch):
+    jobs, read = opened(built_once), []
+    scan = jobs.lake.scan
+
+    def seen(versions, columns=None):
+        read.extend(v.partition.path for v in versions if v.partition.dataset in ("charges", "events", "raw", "daily"))
+        return scan(versions, columns)
+
+    monkeypatch.setattr(jobs.lake, "scan", seen)
+    found = all_of(jobs, FEBRUARY)
+    assert sum(map(len, found.values())) > 20
+    assert len([path for path in read if path.startswith("charges")]) >= 3
+    free = explain.tiers.needs_calls(jobs.card)
+    assert free or len(read) == len(set(read))
+
+
+def test_a_batch_may_be_one_day(built_once, monkeypatch):
+    """What is in memory at once is a batch of records: its size changes nothing."""
+    jobs = opened(built_once)
+    whole = all_of(jobs, FEBRUARY)
+    monkeypatch.setattr(explain, "_BATCH", 1)
+    assert all_of(opened(built_once), FEBRUARY) == whole
+
+
+def test_accounts_that_closed_at_different_times_rest_on_different_ground(place):
+    jobs = opened(place)
+    for month in (JANUARY, FEBRUARY):
+        assert all(r.closed for r in jobs.close(month, ["switch", "picture"], on=date(2028, 4, 9)))
+    load_day(
+        opened(place),
+        BURST,
+        [sms("switch", at(2, 20), 9, record_id="late-2"), sms("taxed", at(2, 20), 2, record_id="late-4")],
+    )
+    opened(place).state(FEBRUARY)
+    assert same_line_by_line(opened(place), FEBRUARY) > 20
+
+
+def test_a_correction_is_explained_by_its_records_and_the_two_statements(place):
+    jobs = opened(place)
+    for month in (JANUARY, FEBRUARY):
+        assert all(r.closed for r in jobs.close(month, on=date(2028, 4, 9)))
+    load_day(opened(place), BURST, [sms("switch", at(2, 20), 9, record_id="late-3")])
+    for month in (FEBRUARY, MARCH):
+        opened(place).state(month)
+    jobs = opened(place)
+    rows = [r for r in lines(jobs, "switch", MARCH) if r["section"] == "correction"]
+    assert {r["for_month"] for r in rows} == {"2028-02"}
+    for row in rows:
+        found = explained(jobs, "switch", row, MARCH)
+        assert found.sound, (found.checks, found.parts)
+        assert [part["what"] for part in found.parts] == ["2028-02 as it stands", "2028-02 as closed, revision 1"]
+        assert sum(part["amount"] for part in found.parts) == row["amount"]
+        assert sum(one["charge"] for one in found.below) == row["amount_exact"]
+    text = explained(jobs, "switch", next(r for r in rows if r["line"] == "text"), MARCH)
+    assert {(r["record_id"], r["reason"]) for r in text.records} >= {("late-3", "late")}
+    assert explained(jobs, "switch", lines(jobs, "switch", MARCH)[-1], MARCH).sound
+    assert same_line_by_line(jobs, MARCH)
+
+
+def test_a_month_whose_pages_retention_erased_is_still_explained(place):
+    """What is left of the events still says where a record stood; of erased pages nothing is known but their hash."""
+    jobs = opened(place)
+    raw = jobs.lake.head(Partition.of("raw", date=BURST, source="twilio"))
+    events = jobs.lake.head(Partition.of("events", date=BURST, source="twilio"))
+    was = jobs.explain("switch", FEBRUARY, Key("text"))
+    for head in (raw, events):
+        frame = jobs.lake.read(head).drop("date", "source")
+        frame = frame.with_columns(body=pl.lit(None, pl.String)) if head is events else frame.clear()
+        jobs.lake.commit(head.partition, frame, base=head, inputs=head.inputs, reason=EXPIRED)
+        jobs.lake.erase(head.partition)
+    jobs = opened(place)
+    now = jobs.explain("switch", FEBRUARY, Key("text"))
+    assert now.sound
+    assert (now.rates, now.days, now.records, now.partitions) == (was.rates, was.days, was.records, was.partitions)
+    assert same_line_by_line(jobs, FEBRUARY)

@@ -11,8 +11,9 @@ from golden_world import EVENTS, FEBRUARY, FILES, JANUARY, MARCH, at, build, num
 from statement_made import event_frame, load_day
 
 from etl import nights
-from etl.closing import closings
 from etl.lake import Partition
+from etl.manifests import closings
+from etl.periods import Month
 
 SUBSCRIPTIONS, PURCHASES = "directory/subscriptions.csv", "directory/purchases.csv"
 
@@ -92,12 +93,19 @@ def test_a_closed_month_hands_on_the_credits_it_was_closed_with(quarter):
     edit(quarter, SUBSCRIPTIONS, (",5,20,2.00,simulated", ",,,,"))
     edit(quarter, PURCHASES, ("pack-1,", "late,twice,2028-02-20T00:00:00+00:00,pack,500,25.00,USD,\npack-1,"))
     after = opened(quarter)
-    after.close(MARCH)
+    after.restate([MARCH])  # a night: files alone change nothing of a month that is closed
     assert ledger(after, "twice", FEBRUARY)[-1][3:] == (0, 24)
-    opening = [row for row in ledger(after, "twice", MARCH) if row[0] == "open"]
-    assert sum(row[2] for row in opening) == 24
+    march = ledger(after, "twice", MARCH)
+    assert sum(row[2] for row in march if row[0] == "open") == 24
+    assert {row[0] for row in march} & {"correction"} == set()
     (said,) = [s for s in after.loose_ends(FEBRUARY) if "late" in s]
     assert "2028-02 is closed for twice" in said
+    # What that sentence names, `etl rate --month 2028-02`: in the ledger, and among what is paid apart.
+    after.restate([FEBRUARY])
+    assert [s for s in after.loose_ends(FEBRUARY) if "late" in s] == []
+    assert [row[2] for row in ledger(after, "twice", MARCH) if row[:2] == ("correction", "late")] != []
+    paid = after.statements.load("twice", MARCH).lines.filter(pl.col("section") == "product_correction")
+    assert (FEBRUARY, Decimal("25.00")) in [(Month.parse(m), a) for m, a in paid.select("for_month", "amount").rows()]
 
 
 def test_a_purchase_moved_out_of_a_closed_month_counts_once(quarter):
@@ -109,7 +117,9 @@ def test_a_purchase_moved_out_of_a_closed_month_counts_once(quarter):
     edit(quarter, PURCHASES, ("big,a31,2028-02-20", "big,a31,2028-03-20"))
     moved = opened(quarter)
     moved.state(MARCH)
-    assert [row[2] for row in ledger(moved, "a31", MARCH) if row[1] == "big"] == [500]
+    # February is open for others, so computed again: what it was closed with is taken back, and bought in March.
+    rows = [(row[0], row[2]) for row in ledger(moved, "a31", MARCH) if row[1] == "big"]
+    assert rows == [("open", 500), ("correction", -500), ("purchase", 500)]
     # Not closed, it simply moves.
     edit(quarter, PURCHASES, ("pack-1,", "small,a31,2028-03-02T00:00:00+00:00,pack,5,1.00,USD,\npack-1,"))
     opened(quarter).state(MARCH)

@@ -14,16 +14,17 @@ from statement_made import (
     MIA,
     SEPTEMBER,
     at,
-    event_frame,
     load_day,
     on,
     open_jobs,
+    read_day,
     text,
     write_place,
 )
 
-from etl.closing import close_key, closings, holds, missing_days
+from etl.closing import holds, missing_days
 from etl.lake import Partition
+from etl.manifests import close_key, closings
 from etl.periods import Month
 from etl.schemas import DATASETS
 from etl.settings import ConfigurationError
@@ -147,8 +148,7 @@ def test_a_source_with_usage_that_is_not_rolled_up_yet_holds_the_month(settings_
     for day in SEPTEMBER.days[:-1]:
         load_day(jobs, day, [], source="exports")
     last = SEPTEMBER.days[-1]
-    target = Partition.of("events", date=last, source="exports")
-    jobs.lake.commit(target, event_frame([text("x1", at(30), MIA)]), base=None)
+    read_day(jobs, last, [text("x1", at(30), MIA)], "exports")
     jobs.rate(last, "exports")
     assert closed(jobs)["acme"] == (
         "day missing: 2026-09-30 of exports: load it with python -m etl run --date 2026-09-30",
@@ -314,7 +314,7 @@ def test_of_two_who_close_at_once_the_first_one_s_month_stands(settings_file, mo
     """Both looked before either had closed."""
     first, second = open_jobs(settings_file, "first"), open_jobs(settings_file, "second", date(2026, 10, 4))
     assert closed(first)["acme"] == ()
-    monkeypatch.setattr("etl.closing.closings", lambda *_: {})
+    monkeypatch.setattr("etl.manifests.closings", lambda *_: {})
     (result,) = second.close(SEPTEMBER, ["acme"])
     monkeypatch.undo()
     assert (result.closed, result.revision) == (True, 1)
