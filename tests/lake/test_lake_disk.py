@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from lakehelp import frame
 
-from etl.lake import Lake, Partition, StoreError, open_store
+from etl.lake import Conflict, Lake, Partition, StoreError, open_store
 
 HERE = Path(__file__).parent
 
@@ -142,6 +142,25 @@ def test_a_failing_disk_leaves_the_old_version(tmp_path, monkeypatch, p, call, n
     assert not [f for f in lake.audit() if f.level != "note"]
 
 
+def test_no_file_is_left_open(local_lake, local_store, p):
+    local_lake.commit(p, frame(0), base=None)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for n in range(1, 4):
+        version = local_lake.commit(p, frame(n), base=local_lake.head(p))
+        local_store.delete(version.view_keys[0])
+        local_lake.heal()
+    with pytest.raises(Conflict):
+        local_store.create(f"_log/{p.path}/00000001.json", b"")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_link_to_a_folder_is_not_followed(local_store):
+    local_store.put("a/1", b"x")
+    (local_store.root / "a" / "again").symlink_to(local_store.root, target_is_directory=True)
+    assert "a/1" in list(local_store.list(""))
+    assert not [key for key in local_store.list("") if key.startswith("a/again/")]
+
+
 def test_short_writes_are_continued(local_store, monkeypatch):
     real = os.write
     monkeypatch.setattr(os, "write", lambda handle, data: real(handle, bytes(data[:3])))
@@ -190,7 +209,7 @@ def test_a_file_system_without_links_says_what_is_missing(local_store, monkeypat
 def test_old_temporary_files_are_swept_young_ones_are_not(local_lake, local_store, p):
     local_lake.commit(p, frame(1), base=None)
     folder = local_store.root / ".tmp"
-    for name, age in (("old", 25), ("young", 23)):
+    for name, age in (("old", 24.01), ("young", 23.99)):
         (folder / name).write_bytes(b"half")
         os.utime(folder / name, times=(time.time() - age * 3600,) * 2)
     assert local_lake.heal() == [".tmp/old"]

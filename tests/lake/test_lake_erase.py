@@ -44,6 +44,14 @@ def test_what_came_before_is_erased_and_what_follows_stays(local_lake, local_sto
     assert local_lake.read(heir)["id"].to_list() == [8]
 
 
+def test_what_a_log_says_of_expiry_is_understood_by_later_code(local_lake, local_store, p):
+    """The word stands in entries that are there for good."""
+    base = local_lake.commit(p, frame(1), base=None)
+    local_lake.commit(p, frame(2), base=base, reason="expire")
+    assert b'"reason":"expire"' in local_store.get(f"_log/{p.path}/00000002.json")
+    assert local_lake.erase(p) == [key(base)]
+
+
 def test_before_it_is_erased_an_old_version_stands_for_itself(local_lake, written):
     assert [local_lake.standing(v) for v in written] == written
 
@@ -111,7 +119,12 @@ class Interrupted(LocalStore):
 
     before_delete = after_create = None
 
+    def __init__(self, root):
+        super().__init__(root)
+        self.deleted: list[str] = []
+
     def delete(self, name):
+        self.deleted.append(name)
         act, self.before_delete = self.before_delete, None
         if act:
             act()
@@ -167,6 +180,15 @@ def test_a_page_that_a_rival_names_while_it_is_erased_comes_back_and_is_not_aske
     assert [lake.has_blob(p.dataset, sha, ".gz", p=p) for sha in pages] == [True, False, False]
     assert lake.get_blob(p.dataset, pages[0], ".gz", p=p) in (b"page 0", b"page 1", b"page 2")
     assert lake.audit() == []
+
+
+def test_pages_go_after_the_files_that_may_name_them(tmp_path, p):
+    store, lake, (old, _heir) = expired_lake(tmp_path, p)
+    for n in range(6):
+        lake.put_blob(p.dataset, b"page %d" % n, ".gz", p=p)
+    gone = lake.erase(p)
+    assert sorted(store.deleted) == sorted(gone)
+    assert store.deleted[0] == key(old)
 
 
 def test_what_cannot_be_told_to_be_unnamed_comes_back(tmp_path, p, monkeypatch):

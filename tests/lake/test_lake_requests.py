@@ -379,6 +379,7 @@ def test_many_partitions_inspected_at_once_are_each_as_inspected_alone(tmp_path)
         fresh.inspect_all(every, deep=deep)
         entries = [k for call, k in store.asked if call == "get" and k.startswith("_log/")]
         assert len(entries) == (5 if deep else 0)
+    assert lake.inspect_all(every) == lake.inspect_all(every, deep=True) != lake.inspect_all(every, deep=False)
     assert [(f.level, f.kind) for p in every for f in lake.inspect(p)[1]] == [
         ("error", "corrupt"), ("error", "missing"), ("warn", "view"), ("warn", "view"),
     ]  # fmt: skip
@@ -471,6 +472,11 @@ def test_names_and_values_have_a_longest_form():
     for bad in (("a" + "b" * 64, "x"), ("events", "x" * 65)):
         with pytest.raises(ValueError):
             Partition(bad[0], (("source", bad[1]),))
+
+
+def test_the_marker_says_what_lies_here(local_lake, local_store, p):
+    local_lake.commit(p, frame(1), base=None)
+    assert local_store.get("_lake.json") == b'{"format":1,"lake":"tollbook"}\n'
 
 
 def test_versions_may_be_counted_in_sets(local_lake, p):
