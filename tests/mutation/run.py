@@ -15,6 +15,7 @@ import json
 import math
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -129,6 +130,7 @@ def forked(copy: Path, paths: list[str], chosen: Chosen, seconds: float) -> tupl
         code = 70
         try:
             os.setsid()
+            resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))  # a mutant may grow a list for ever
             quiet = os.open(copy / ".output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(quiet, 1)
             os.dup2(quiet, 2)

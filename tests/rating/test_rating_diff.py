@@ -48,6 +48,19 @@ def test_a_price_that_rises_from_a_day_on():
     ]
 
 
+def test_keys_come_in_order_those_for_anything_after_those_for_something():
+    old = [
+        price(c, prefix=p, direction=d)
+        for c, p, d in (("a", "1", None), ("b", "1", "outbound"), ("c", "44", "inbound"))
+    ]
+    new = [{**row, "price": Decimal("0.02")} for row in reversed(old)]
+    assert [key for _, key, *_ in compare(old, new).effective.rows()] == [
+        "standard text inbound +44 USD",
+        "standard text outbound +1 USD",
+        "standard text +1 USD",
+    ]
+
+
 def test_a_correction_changes_the_days_it_speaks_of():
     old = [price("a", price=Decimal("0.02"))]
     corrected = price(

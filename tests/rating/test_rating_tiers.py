@@ -306,6 +306,13 @@ def test_a_call_covered_by_free_minutes_pays_no_connection_fee():
     assert (found["connection_fees_returned"], found["charge"]) == (Decimal("0.10"), Decimal("-6.10"))
 
 
+def test_the_smallest_connection_fee_there_is_comes_back_too():
+    least = Decimal("0.000000001")
+    loaded = load([timed("c", "0.6", connection_fee=least)], FREE_MINUTES)
+    rows = daily(("acme", "c", 1, 60), line="call")
+    assert one(rows, loaded, calls=calls(("acme", "c", 1, 0, "a", 60)))["connection_fees_returned"] == least
+
+
 def test_a_call_that_leaves_the_free_minutes_pays_its_connection_fee():
     loaded = load([timed("c", "0.6", connection_fee=FEE)], FREE_MINUTES)
     rows = daily(("acme", "c", 1, 601), line="call")
