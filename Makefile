@@ -40,8 +40,19 @@ focus: $(VENV)/ok ## hold the FOCUS export to the FinOps Foundation's own valida
 mutants: $(VENV)/ok ## change the code in small ways and see whether the tests notice: GROUP=segments SAMPLE=150
 	@$(PY) tests/mutation/run.py $(or $(GROUP),segments) --sample $(or $(SAMPLE),150)
 
-lock: $(VENV)/ok ## pin every dependency, with hashes, into requirements.lock
+.PHONY: bench
+bench: $(VENV)/ok ## the reference night beside DuckDB, pandas and plain Python, into docs/benchmarks.md: N="1000000 10000000" ROUNDS=3
+	@$(UV) pip install -q --require-hashes --no-deps -r benchmarks/night/requirements.lock
+	@$(PY) -m benchmarks.night $(N:%=--n %) $(ROUNDS:%=--rounds %) --write docs/benchmarks.md
+
+.PHONY: cluster
+cluster: $(VENV)/ok $(VENV)/cluster/ok $(VENV)/services ## the DAGs on two Celery workers, of which one is killed; root, minutes: CLUSTER="--help"
+	@$(PY) tests/cluster/clusterrun.py $(CLUSTER)
+
+lock: $(VENV)/ok ## pin every dependency, with hashes, into requirements.lock; the image's into requirements.cluster.lock
 	@$(UV) pip compile -q --universal --generate-hashes --no-annotate --no-header --group dev pyproject.toml -o requirements.lock
+	@$(UV) pip compile -q --universal --generate-hashes --no-annotate --no-header --group cluster -c requirements.lock \
+	  pyproject.toml -o requirements.cluster.lock
 
 clean: ## forget what `make run` stored
 	rm -rf .run out
@@ -71,3 +82,22 @@ $(VENV)/browser: $(VENV)/ok
 
 $(CHECKERS)/.package-lock.json: tests/html/package-lock.json $(VENV)/browser
 	@test "$$TOLLBOOK_NO_BROWSER" = 1 || { echo "Installing the checkers of HTML"; cd tests/html && npm ci --silent; }
+
+# What the image holds, and nothing else: the cluster runs with these packages.
+$(VENV)/cluster/ok: requirements.cluster.lock $(VENV)/ok
+	@echo "Setting up the packages of the image in $(VENV)/cluster"
+	@test -x $(VENV)/cluster/bin/python || $(PY) -m venv --without-pip $(VENV)/cluster
+	@VIRTUAL_ENV=$(VENV)/cluster $(VENV)/bin/uv pip sync -q --require-hashes requirements.cluster.lock
+	@touch $@
+
+# Programs only. Debian's redis-server is a link to a program of redis-tools, and a service; its postgresql makes a
+# database and starts it unless told not to.
+$(VENV)/services: $(VENV)/ok
+	@missing=; command -v redis-check-rdb >/dev/null || missing="$$missing redis-tools"; \
+	  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	  command -v ip >/dev/null || missing="$$missing iproute2"; command -v wget >/dev/null || missing="$$missing wget"; \
+	  test -z "$$missing" || { test "$$(id -u)" = 0 || { echo "make cluster needs root, and these packages:$$missing"; exit 2; }; \
+	    echo "Installing for the cluster:$$missing"; \
+	    install -d /etc/postgresql-common/createcluster.d && \
+	    echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.d/tollbook.conf && \
+	    $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$missing >/dev/null; } && touch $@

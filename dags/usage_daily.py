@@ -12,7 +12,7 @@ change writes nothing; a day that did is replaced as a whole; every task may be 
 | --- | --- |
 | load a range of days | `airflow backfill create --dag-id usage_daily --from-date 2026-03-01 --to-date 2026-03-31 --max-active-runs 1 --dag-run-conf '{"lookback_days": 1}'` |
 | load one day again | trigger with partition key `2026-10-31` |
-| see what is held back | `_operator/index.html` in the reports store, or `python -m reports operator --month 2026-10` |
+| see what is held back, and what the last night did | `python -m reports operator --month 2026-10`, `python -m etl night` |
 
 Updates the asset `usage_daily`, which starts `usage_monthly`, also when `audit` fails: the months leave out whom it concerns.
 """
@@ -22,9 +22,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import CronPartitionTimetable, Param, dag, task, task_group
-from tollbook_wiring import DEFAULTS, SETTINGS, USAGE_DAILY, jobs, pool, run_day
+from tollbook_wiring import DEADLINES, DEFAULTS, SETTINGS, USAGE_DAILY, jobs, last, pool, report_night, run_day
 
 from etl import nights
+
+AFTER = "all_done" if SETTINGS.share_days else "all_success"
+"""Shares help, and nothing waits for a share that was lost."""
 
 
 @dag(
@@ -33,6 +36,7 @@ from etl import nights
     catchup=True,
     max_active_runs=1,
     default_args=DEFAULTS,
+    deadline=DEADLINES,
     params={
         "day": Param(
             None, type=["null", "string"], format="date", description="UTC day, for a run without a partition key"
@@ -68,6 +72,19 @@ def usage_daily():
     @task
     def reconcile(source: str, window: str) -> str:
         return nights.reconcile(jobs(), window, source)
+
+    # A large day on several machines: what these make is taken by normalise and rate, and what they could not is made there.
+    @task(trigger_rule="all_done")
+    def shares(of: str, source: str, windows: list[str]) -> list[str]:
+        return nights.shares(jobs(), windows, source)[of]
+
+    @task
+    def read_share(source: str, share: str) -> str:
+        return nights.share(jobs(), "read_share", share, source)
+
+    @task(trigger_rule="all_done")
+    def make_share(source: str, share: str) -> str:
+        return nights.share(jobs(), "make_share", share, source)
 
     # What did load is rolled up and stated, whatever failed beside it; the audit then fails the run by name.
     @task(trigger_rule="all_done")
@@ -105,14 +122,27 @@ def usage_daily():
     settled >> rolled
     for source in SETTINGS.sources:
 
+        pulling = pull.override(pool=pool(source))
+
         @task_group(group_id=source)
-        def load(window: str, source: str = source):
-            normalised = normalise(source, pull.override(pool=pool(source))(source, window))
+        def load(window: str, source: str = source, pulling=pulling):
+            ready = window if SETTINGS.share_days else pulling(source, window)
+            normalised = normalise.override(trigger_rule=AFTER)(source, ready)
             rate(source, normalised)
             reconcile(source, normalised)
 
-        load.expand(window=windows) >> settled
-    rolled >> state(windows) >> [audit(windows), operate(windows), expire(windows)]
+        @task_group(group_id=f"{source}_shares")
+        def share_out(source: str = source, pulling=pulling):
+            pages, buckets = (shares.override(task_id=of)(of, source, windows) for of in ("pages", "buckets"))
+            pulling.partial(source=source).expand(window=windows) >> [pages, buckets]
+            read = read_share.partial(source=source).expand(share=pages)
+            read >> make_share.partial(source=source).expand(share=buckets)
+
+        loaded = load.expand(window=windows)
+        loaded >> settled
+        if SETTINGS.share_days:
+            share_out() >> loaded
+    rolled >> state(windows) >> [audit(windows), operate(windows), expire(windows)] >> last(report_night)
 
 
 usage_daily()

@@ -22,7 +22,7 @@ from datetime import timedelta
 
 from airflow.sdk import Param, PartitionedAssetTimetable, StartOfMonthMapper, dag, task
 from airflow.sdk.exceptions import AirflowFailException
-from tollbook_wiring import DEFAULTS, SETTINGS, USAGE_DAILY, jobs, run_month
+from tollbook_wiring import DEFAULTS, SETTINGS, USAGE_DAILY, jobs, last, report_months, run_month
 
 from etl import nights
 
@@ -84,7 +84,7 @@ def usage_monthly():
     mailed = mail.expand(month=months)
     operated = operate.expand(month=months)
     closed >> published >> mailed >> operated
-    [months, closed, published, mailed, operated] >> watcher()
+    [months, closed, published, mailed, operated] >> watcher() >> last(report_months)
 
 
 usage_monthly()

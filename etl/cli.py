@@ -326,6 +326,25 @@ def audit(
 
 
 @app.command()
+def night(date_: Day = None, config: Config = None, json: Json = False) -> None:
+    """What did the last night do? Its report: records, times, what failed, what is held back and what to do. Changes nothing.
+
+    python -m etl night
+
+    Written by the last task of the nightly DAG into the reports store; with --date the newest night of that UTC day.
+    Exit codes: 0 all in order, 1 there is no report, 3 something failed or is held back.
+    """
+    window = _window(date_, None, None, None) if date_ else [None]
+
+    def work() -> int:
+        from etl import console
+
+        return console.night(_jobs(config), window[0], as_json=json)
+
+    _command(work, json)
+
+
+@app.command()
 def close(
     month: Annotated[str, typer.Option("--month", metavar="YYYY-MM", help="The UTC month to close")],
     account: Annotated[list[str] | None, typer.Option("--account", help="Only this account (repeatable)")] = None,

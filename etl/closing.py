@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 import polars as pl
 
@@ -167,6 +168,22 @@ def holds(
     else:
         reasons += [f"{sentence}: this is a defect, do not send it" for sentence in cross_foot(mine)]
     return tuple(reasons)
+
+
+def holds_of(
+    accounts: Iterable[str], month: Month, statement: pl.DataFrame, lacking: list[str], earliest: date, today: date
+) -> dict[str, tuple[str, ...]]:
+    """`holds` of each account. Most have statements that add up, with nothing unrated on them: those need not be asked one
+    by one."""
+    priced = pl.when(pl.col("section").is_in(PRICED)).then("unrated").otherwise(0).sum() > 0
+    sums = {t: [pl.when(pl.col("section").is_in(s)).then("amount").sum() for s in ([t], list(p))] for t, p in PARTS.items()}
+    unlike = [said.fill_null(0) != added.fill_null(0) for said, added in sums.values()]
+    amiss = statement.group_by("account_id").agg(amiss=pl.any_horizontal(priced, *unlike).fill_null(True))
+    well = set(amiss.filter(~pl.col("amiss"))["account_id"])
+    nobody = statement.clear()
+    # Of an account without rows all is said but that it has no statement: that is the last sentence.
+    usual = holds("", month, nobody, lacking, earliest, today)[:-1]
+    return {a: usual if a in well else holds(a, month, statement, lacking, earliest, today) for a in accounts}
 
 
 def cross_foot(lines: pl.DataFrame) -> list[str]:
@@ -356,9 +373,9 @@ def manifest(
         "terms": terms(account),
         "total": str(total),
         "statement": _reference(statement),
-        "daily": [_reference(v) for _, v in sorted(days.items(), key=lambda item: item[0].path)],
+        "daily": sorted(map(_reference, days.values()), key=lambda reference: reference["partition"]),
         **{v.partition.dataset: _reference(v) for v in by_month},
-        "reconciled": [_reference(v) for v in sorted(reconciled, key=lambda v: v.partition.path)],
+        "reconciled": sorted(map(_reference, reconciled), key=lambda reference: reference["partition"]),
         "provider_accounts": list(provider_accounts),
         **{name: frame.rows() for name, frame in (names or {}).items()},
         "accepted": sorted(accepted),
@@ -413,7 +430,16 @@ def named(directory: Directory, account_id: str) -> dict[str, pl.DataFrame]:
     return {name: frame.filter(mine).select(NAMED[name]) for name, frame in frames.items()}
 
 
+def every_named(directory: Directory) -> Callable[[str], dict[str, pl.DataFrame]]:
+    """`named` of any account, for as many as are asked for."""
+    frames = {"owners": directory.owners, "campaigns": directory.campaigns}
+    parts = {n: f.partition_by("account_id", as_dict=True, maintain_order=True) for n, f in frames.items()}
+    return lambda account_id: {n: parts[n].get((account_id,), f.clear()).select(NAMED[n]) for n, f in frames.items()}
+
+
+@lru_cache(maxsize=4096)
 def _reference(version: Version) -> dict:
+    # Made once for all the accounts whose closings pin it.
     return {"partition": version.partition.path, "seq": version.seq, "sha256": version.sha256, "rows": version.rows}
 
 

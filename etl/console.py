@@ -357,6 +357,22 @@ def audited(results: list, *, as_json: bool) -> int:
     return DONE if results and all(r.verdict in (OK, ACCEPTED) for r in results) else HELD
 
 
+def night(jobs: Jobs, day: date | None, *, as_json: bool) -> int:
+    """Print the report of the newest night, or of the newest one of a UTC day. 3 unless all was in order."""
+    from etl import runreport
+
+    found = runreport.stored(jobs.open_store(jobs.settings.reports.store), day)
+    if not found:
+        raise NotReady(
+            f"there is no report{f' of {day}' if day else ''}: the last task of usage_daily writes one each night"
+        )
+    if as_json:
+        emit(found)
+    else:
+        print("\n".join(runreport.lines(found)))
+    return DONE if found["state"] == runreport.IN_ORDER else HELD
+
+
 def _worse(one: int, other: int) -> int:
     order = (DONE, HELD, FAILED, WRONG_USE)
     return max(one, other, key=order.index)

@@ -13,7 +13,7 @@ ends. What changes the terms is a boundary at 00:00 UTC; accounts whose recharge
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
@@ -116,6 +116,50 @@ def ledger(
         asked = (frame.join(members, on="account_id", maintain_order="left") for frame in (left, corrections))
         opened = _told_apart(opened, *asked, events)
     return _finish(pl.concat([opened, *parts, _overage(events)]).sort(_ROW_ORDER), members, pieces)
+
+
+def ledger_of_days(
+    summed: pl.DataFrame,
+    burns: pl.DataFrame,
+    burns_on: Callable[[pl.DataFrame], pl.DataFrame],
+    opening: pl.DataFrame | None,
+    subscriptions: pl.DataFrame,
+    purchases: pl.DataFrame,
+    window: Window,
+    corrections: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """`ledger`, from what each account burned on each day: account_id, date, credits. ``burns``: of days that are not
+    ``summed``, one by one. ``burns_on``: account_id and date → `BURNS` of these days of these accounts, asked only where
+    the order inside a day matters.
+
+    That is where something was bought. On any other day all that burns and recharges after 00:00 goes one way, so the
+    packs bought and the credits nothing covered at its end follow from its sum; which burn bought them, only its burns
+    tell.
+    """
+    day = ["account_id", "date"]
+    asked = purchases.filter(_within("bought_at", window)).select("account_id", date=pl.col("bought_at").dt.date())
+    asked = summed.select(day).join(asked, on=day, how="semi")
+    one_by_one = [burns.select(*BURNS), burns_on(asked).select(*BURNS)]
+    while True:
+        rest = summed.join(asked, on=day, how="anti").select(
+            "account_id", record_id=pl.lit(""), occurred_at=pl.col("date").cast(_MOMENT), credits="credits"
+        )
+        moved = ledger(pl.concat([*one_by_one, rest]), opening, subscriptions, purchases, window, corrections)
+        recharged = moved.filter(pl.col("entry") == "recharge", pl.col("simulated")).select(day).unique()
+        more = recharged.join(rest.select("account_id", date=pl.col("occurred_at").dt.date()), on=day, how="semi")
+        if more.is_empty():
+            return moved
+        one_by_one.append(burns_on(more.sort(day)).select(*BURNS))
+        asked = pl.concat([asked, more])
+
+
+def joined(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """A ledger and the one of the days that follow, which opened with it, as the one ledger of both windows."""
+    rows = pl.concat([before.with_columns(_after=False), after.filter(pl.col("entry") != "open").with_columns(_after=True)])
+    ordered = rows.sort("account_id", "_after", "position")
+    return DATASETS["credits"].arrange(
+        ordered.with_columns(position=pl.int_range(pl.len(), dtype=pl.Int32).over("account_id"))
+    )
 
 
 def closing(ledger: pl.DataFrame) -> pl.DataFrame:

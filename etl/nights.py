@@ -7,15 +7,18 @@ included: one day each on a usual night, several in a long first load, so that t
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 
-from etl.jobs import Done, Jobs, held
+from etl.jobs import Done, Jobs, NotReady, held
 from etl.periods import Month, days, lookback, parse_day
 from etl.settings import Settings
 
 log = logging.getLogger("tollbook")
 
+MAX_SHARES = 500
+"""Tasks that share one source's days: Airflow maps over 1,024 at most."""
 MAX_WINDOWS = 31
 """Mapped tasks per verb and source: a month of single days; a longer load gets wider windows."""
 
@@ -66,6 +69,31 @@ def each(jobs: Jobs, verb: str, window: str, source: str | None = None) -> str:
     return window
 
 
+def shares(jobs: Jobs, windows: list[str], source: str) -> dict[str, list[str]]:
+    """The shares of the large days of these windows: ``pages`` to take apart, then ``buckets`` to make, each
+    ``<day>/<first>-<last>``, at most `MAX_SHARES` in all. A day whose pages are not there yet has none."""
+    found: dict[str, list[str]] = {"pages": [], "buckets": []}
+    for day in (day for window in windows for day in window_days(window)):
+        try:
+            counts = jobs.shares(day, source)
+        except NotReady as error:
+            log.warning("%s", error)
+            continue
+        for name, count in zip(found, counts, strict=True):
+            width = -(-count * len(windows) // MAX_SHARES) or 1
+            found[name] += [f"{day}/{at}-{min(at + width, count) - 1}" for at in range(0, count, width)]
+    return found
+
+
+def share(jobs: Jobs, verb: str, text: str, source: str) -> str:
+    """One verb for what a share of `shares` names."""
+    day, _, numbers = text.partition("/")
+    first, last = map(int, numbers.split("-"))
+    for number in range(first, last + 1):
+        getattr(jobs, verb)(parse_day(day), source, number)
+    return text
+
+
 def months_of(windows: list[str]) -> list[Month]:
     return sorted({Month.of(d) for window in windows for d in window_days(window)})
 
@@ -109,7 +137,7 @@ def check(jobs: Jobs, windows: list[str]) -> None:
     `jobs.close`) and nobody else."""
     from etl import audit
 
-    results = jobs.audit(day for window in windows for day in window_days(window))
+    results = jobs.audit((day for window in windows for day in window_days(window)), notes="write")
     unsure = [r for r in results if r.verdict == audit.NOT_CHECKED]
     findings = [r for r in results if r.verdict == audit.BROKEN] or unsure
     for finding in findings[:TOLD]:
@@ -198,3 +226,56 @@ def _tell(done: list[Done]) -> None:
         )
     for sentence in held(done):
         log.warning("held back: %s", sentence)
+
+
+# ------------------------------------------------------------------------------------------------ the past, a month at a time
+
+MONTH_WINDOWS = 4
+"""Tasks per month and source of a backfill, each with all verbs of a week of days: what one machine does at once, or four."""
+
+
+def plan_month(month: Month, settings: Settings) -> list[str]:
+    """The windows in which a backfill loads a whole month, oldest first; of a month under way, the days that are settled."""
+    due = [d for d in month.days if d >= settings.start and settled(d, settings.settle_hours)]
+    width = -(-len(due) // MONTH_WINDOWS)
+    return [f"{part[0]}/{part[-1]}" for at in range(0, len(due), width or 1) if (part := due[at : at + width])]
+
+
+def load(jobs: Jobs, window: str, source: str) -> str:
+    """pull → normalise → rate → reconcile for every day of a window: `_every`."""
+
+    def whole(day: date) -> None:
+        for verb in ("pull", "normalise", "rate"):
+            each(jobs, verb, f"{day}/{day}", source)
+        reconcile(jobs, f"{day}/{day}", source)
+
+    _every(whole, window_days(window))
+    return window
+
+
+def settle(jobs: Jobs, windows: list[str]) -> list[str]:
+    """`moved`, then the roll-up of every day, after all windows of all sources: what did load is rolled up, whatever failed
+    beside it."""
+    try:
+        moved(jobs, windows)
+    finally:
+        _every(lambda day: each(jobs, "roll_up", f"{day}/{day}"), [d for window in windows for d in window_days(window)])
+    return windows
+
+
+def _every(work: Callable[[date], object], wanted: list[date]) -> None:
+    """Do it for each day, a few at once. A day that fails stops no other; ExceptionGroup names them all, and the next try
+    finds the others done."""
+
+    def attempt(day: date) -> Exception | None:
+        try:
+            work(day)
+        except Exception as error:  # raised below, with those of the other days
+            log.error("%s: %s", day, error)
+            return error
+        return None
+
+    with ThreadPoolExecutor(DAYS_AT_ONCE) as pool:
+        failed = [error for error in pool.map(attempt, wanted) if error]
+    if failed:
+        raise ExceptionGroup(f"{len(failed)} of {len(wanted)} days are not done", failed)

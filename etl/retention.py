@@ -98,6 +98,12 @@ def keep_carriers(before: pl.DataFrame, after: pl.DataFrame, carriers: pl.Series
     return after.with_columns(carrier=carriers.zip_with(sender | recipient, after["carrier"]))
 
 
+def any_cut(events: pl.DataFrame) -> bool:
+    """Whether any number of these events is a cut one."""
+    cut_ones = (pl.col(party).str.contains("#", literal=True).any() for party in PARTIES)
+    return bool(events.select(pl.any_horizontal(cut_ones)).item())
+
+
 def beyond(events: pl.DataFrame, tables: Mapping[str, tuple[pl.DataFrame, Collection[str]]]) -> set[str]:
     """``prices.csv has prefix 15550100 (r-17)``: each row whose prefix is longer than what is left of some cut number of ``events`` and
     begins with it. Nobody can tell any more whether it is that number's. ``tables``: file → its rows, the id first, with a

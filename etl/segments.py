@@ -142,67 +142,89 @@ def with_segments(
 
 
 def _segment_series(body: pl.Series, *, single: Capacity, multi: Capacity) -> pl.Series:
-    """String in, :func:`segments_dtype` out, slice by slice so that the temporaries stay small."""
+    """The kernel: String in, :func:`segments_dtype` out, in the order of the rows."""
+    import numpy as np
     import polars as pl
 
     if body.dtype == pl.Null:
         body = body.cast(pl.String)
     if body.dtype != pl.String:
         raise pl.exceptions.SchemaError(f"segments need a String column, not {body.dtype}")
-    rows = 131_072
-    if len(body) <= rows:
-        return _segment_slice(body, single, multi)
-    pieces = [_segment_slice(body.slice(i, rows), single, multi) for i in range(0, len(body), rows)]
-    return pl.concat(pieces, rechunk=True)
+    ucs2 = np.zeros(len(body), dtype=np.bool_)
+    units, wide = np.zeros(len(body), dtype=np.int32), np.zeros(len(body), dtype=np.int32)
+    for i in range(0, len(body), _SLICE_ROWS):
+        rows = slice(i, i + _SLICE_ROWS)
+        _scan(body[rows], ucs2[rows], units[rows], wide[rows])
+
+    segments = np.ones(len(body), dtype=np.int32)
+    long = np.flatnonzero(np.where(ucs2, units > single.ucs2, units > single.gsm7))
+    long_ucs2 = ucs2[long]
+    # One capacity at a time: NumPy divides by a scalar several times faster than by an array.
+    for rows, many, is_ucs2 in ((long[~long_ucs2], multi.gsm7, False), (long[long_ucs2], multi.ucs2, True)):
+        u, w = units[rows], wide[rows]
+        least = (u + (many - 1)) // many
+        segments[rows] = least
+        # A part falls short of `many` by one unit at most, and only before a wide character.
+        open_rows = rows[u + np.minimum(w, least) > least * many]
+        if len(open_rows):
+            segments[open_rows] = [_greedy_count(t, is_ucs2, many) for t in body.gather(open_rows).to_list()]
+
+    gsm7_name, ucs2_name = _names()
+    encoding = ucs2_name.zip_with(pl.Series(ucs2), gsm7_name)
+    columns = pl.DataFrame([encoding, pl.Series("units", units), pl.Series("segments", segments)])
+    if body.null_count():
+        columns = columns.select(pl.when(body.is_not_null()).then(pl.all()))
+    return columns.to_struct(body.name)
 
 
-def _segment_slice(body: pl.Series, single: Capacity, multi: Capacity) -> pl.Series:
-    """The kernel. Most texts are plain ASCII, so each step looks only at the rows the step before left open."""
+_SLICE_ROWS = 131_072
+"""Rows scanned at a time, so that the temporaries stay small."""
+
+
+def _scan(body: pl.Series, ucs2, units, wide) -> None:
+    """Fill in, for some rows: UCS-2 or not (NumPy bool), units and wide characters (NumPy int32); all zero before.
+
+    Most texts are plain ASCII, so each step looks only at the rows that the step before left open: filtered, not
+    masked, for a regex still visits the text under a mask. A null counts nothing.
+    """
     import numpy as np
     import polars as pl
 
     characters = body.str.len_chars()
     # More bytes than characters means not ASCII; the byte length is stored, so this costs nothing.
-    not_ascii = (body.str.len_bytes() != characters).fill_null(False)
-    ucs2 = not_ascii.to_numpy(writable=True)
-    wide = np.zeros(len(body), dtype=np.int32)
-    rows = np.flatnonzero(ucs2)
-    if len(rows):
-        # Filtering rows, not masking them: a regex still visits the text under a mask.
-        ucs2[rows], wide[rows] = _beyond_ascii(body.filter(not_ascii))
-
-    gsm = ~ucs2
-    special = body.filter(pl.Series(gsm)).str.contains(_ASCII_SPECIAL).fill_null(False)
-    rows = np.flatnonzero(gsm)[special.to_numpy()]
-    if len(rows):
-        # What becomes UCS-2 here has no character above U+FFFF, or it would be already.
-        ucs2[rows], extended = _within_ascii(body.gather(rows))
-        wide[rows] = np.where(ucs2[rows], 0, wide[rows] + extended)
-
-    units = characters.fill_null(0).to_numpy().astype(np.int32) + wide
-    segments = np.ones(len(body), dtype=np.int32)
-    long = np.flatnonzero(units > np.where(ucs2, np.int32(single.ucs2), np.int32(single.gsm7)))
-    if len(long):
-        many = np.where(ucs2[long], np.int32(multi.ucs2), np.int32(multi.gsm7))
-        u, w = units[long], wide[long]
-        # Every part but the last holds `many` - 1 units or more, and a part falls short only before a wide character.
-        least = (u + many - 1) // many
-        most = np.minimum((u + many - 2) // (many - 1), (u + w + many - 1) // many)
-        segments[long] = least
-        open_rows = long[least != most]
-        if len(open_rows):
-            texts = body.gather(open_rows).to_list()
-            segments[open_rows] = [
-                _greedy_count(text, _ASTRAL, multi.ucs2) if astral else _greedy_count(text, _EXTENDED, multi.gsm7)
-                for text, astral in zip(texts, ucs2[open_rows].tolist(), strict=True)
-            ]
-
-    columns = pl.DataFrame({"ucs2": ucs2, "units": units, "segments": segments})
+    not_ascii = body.str.len_bytes() != characters
     if body.null_count():
-        columns = columns.with_columns(pl.when(body.is_not_null()).then(pl.all()))
-    kind = pl.Enum(ENCODINGS)
-    name = pl.when(pl.col("ucs2")).then(pl.lit(UCS2, dtype=kind)).when(~pl.col("ucs2")).then(pl.lit(GSM7, dtype=kind))
-    return columns.select(name.alias("encoding"), "units", "segments").to_struct(body.name)
+        characters, not_ascii = characters.fill_null(0), not_ascii.fill_null(False)
+    units[:] = characters.to_numpy()
+
+    beyond = body.filter(not_ascii)
+    if len(beyond):
+        rows = np.flatnonzero(not_ascii.to_numpy())
+        ucs2[rows], wide[rows] = _beyond_ascii(beyond)
+
+    gsm7 = ~ucs2
+    body = body.filter(pl.Series(gsm7))
+    special = body.str.contains(_ASCII_SPECIAL)
+    if special.null_count():
+        special = special.fill_null(False)
+    found = body.filter(special)
+    if len(found):
+        rows = np.flatnonzero(gsm7)[special.to_numpy()]
+        bad, extended = _within_ascii(found)
+        wide[rows] += extended
+        # What becomes UCS-2 only here has no character above U+FFFF, or it would be already.
+        ucs2[rows[bad]] = True
+        wide[rows[bad]] = 0
+    units += wide
+
+
+@functools.cache
+def _names() -> tuple[pl.Series, pl.Series]:
+    """The encodings as columns of one row, GSM-7 and UCS-2, to be repeated."""
+    import polars as pl
+
+    gsm7, ucs2 = (pl.Series("encoding", [name], dtype=pl.Enum(ENCODINGS)) for name in ENCODINGS)
+    return gsm7, ucs2
 
 
 def _buffers(body: pl.Series):
@@ -216,29 +238,37 @@ def _buffers(body: pl.Series):
     return np.frombuffer(data, dtype=np.uint8)[edges[0] : edges[-1]], edges - edges[0]
 
 
-def _counts(hits, first, rows: int):
-    """How many of `hits` (ascending) lie in each of the `rows` that begin at `first`."""
+def _rows_of(hits, edges):
+    """The row in which each of `hits` (positions in the text) lies."""
     import numpy as np
 
-    return np.bincount(np.searchsorted(first, hits, side="right") - 1, minlength=rows)
+    return np.searchsorted(edges, hits, side="right") - 1
 
 
 @functools.cache
 def _lead_kinds():
-    """By the first two UTF-8 bytes of a character beyond ASCII, first * 256 + second (NumPy uint8).
+    """By the first two UTF-8 bytes of a character from U+0080 to U+FFFF, first * 256 + second (NumPy uint8).
 
-    0 is in the default alphabet, 1 needs the third byte (U+2080 to U+20BF, the euro sign among them), 2 is not GSM-7,
-    3 is above U+FFFF.
+    0 is in the default alphabet, 1 needs the third byte (U+2080 to U+20BF, the euro sign among them), 2 is not GSM-7.
     """
     import numpy as np
 
     kinds = np.full(1 << 16, 2, dtype=np.uint8)
-    kinds[0xF000:] = 3
     for character in GSM_BASIC:
         if len(encoded := character.encode()) == 2:
             kinds[int.from_bytes(encoded)] = 0
     kinds[0xE282] = 1
     return kinds
+
+
+@functools.cache
+def _gsm7_leads():
+    """By byte (NumPy bool): a GSM-7 character beyond ASCII begins with it."""
+    import numpy as np
+
+    leads = np.zeros(256, dtype=np.bool_)
+    leads[[c.encode()[0] for c in GSM_BASIC + GSM_EXTENSION if ord(c) > 127]] = True
+    return leads
 
 
 def _within_ascii(body: pl.Series):
@@ -248,42 +278,55 @@ def _within_ascii(body: pl.Series):
     text, edges = _buffers(body)
     kind = np.frombuffer(text.tobytes().translate(_ASCII_KINDS), dtype=np.uint8)
     bad = np.maximum.reduceat(kind, edges[:-1]) == 2
-    return bad, _counts(np.flatnonzero(kind == 1), edges, len(body))
+    return bad, np.bincount(_rows_of(np.flatnonzero(kind == 1), edges), minlength=len(body))
 
 
 def _beyond_ascii(body: pl.Series):
     """Of texts that are not ASCII: UCS-2 for that (NumPy bool), their wide characters beyond ASCII (NumPy int).
 
-    Looks at the lead bytes only; each text has one at least.
+    The greatest byte of a text is the first of a character. If no GSM-7 character begins with it, the text is UCS-2;
+    that settles every text in another script or with an emoji. Only of the others is each character looked at.
     """
     import numpy as np
+    import polars as pl
 
     text, edges = _buffers(body)
-    leads = np.flatnonzero(text >= 0xC0)
-    kind = _lead_kinds()[(text[leads].astype(np.uint16) << 8) | text[leads + 1]]
-    unsure = np.flatnonzero(kind == 1)
-    if len(unsure):
-        kind[unsure[text[leads[unsure] + 2] != 0xAC]] = 2
-    first = np.searchsorted(leads, edges[:-1])
-    most = np.maximum.reduceat(kind, first)
+    greatest = np.maximum.reduceat(text, edges[:-1])
+    ucs2 = ~_gsm7_leads()[greatest]
     wide = np.zeros(len(body), dtype=np.int32)
-    # What takes two units: characters above U+FFFF if the text is UCS-2, else the euro sign.
-    for two_units in (1, 3):
-        hits = np.flatnonzero(kind == two_units)
-        if len(hits):
-            wide = np.where(most == two_units, _counts(hits, first, len(body)), wide)
-    return most >= 2, wide
+    astral = greatest >= 0xF0
+    rows = np.flatnonzero(astral)
+    if len(rows):
+        text, edges = _buffers(body.filter(pl.Series(astral)))
+        wide[rows] = np.bincount(_rows_of(np.flatnonzero(text >= 0xF0), edges), minlength=len(rows))
+    rows = np.flatnonzero(~ucs2)
+    if len(rows):
+        text, edges = _buffers(body.filter(pl.Series(~ucs2)))
+        leads = np.flatnonzero(text >= 0xC0)
+        kind = _lead_kinds()[(text[leads].astype(np.uint16) << 8) | text[leads + 1]]
+        unsure = np.flatnonzero(kind == 1)
+        if len(unsure):
+            kind[unsure[text[leads[unsure] + 2] != 0xAC]] = 2
+            # In GSM-7 the euro sign takes two units.
+            wide[rows] = np.bincount(_rows_of(leads[kind == 1], edges), minlength=len(rows))
+        bad = rows[_rows_of(leads[kind == 2], edges)]
+        ucs2[bad] = True
+        wide[bad] = 0
+    return ucs2, wide
 
 
-def _greedy_count(text: str, wide: re.Pattern[str], capacity: int) -> int:
-    """Parts of a text longer than one, stepping from cut to cut; only for the few rows whose two bounds differ.
+def _greedy_count(text: str, ucs2: bool, capacity: int) -> int:
+    """Parts of a text longer than one, stepping from cut to cut; only for the few rows that dividing leaves open.
 
-    Each unit becomes one character, a wide character a pair whose second half must not begin a part.
+    In UTF-16 a wide character is a surrogate pair; for GSM-7 an extension character stands in as one.
     """
-    units = wide.sub("\ud800\udc00", text)
-    parts, cut, end = 1, capacity, len(units)
-    while cut < end:
-        if units[cut] == "\udc00":
+    if not ucs2:
+        text = _EXTENDED.sub("\U00010000", text)
+    upper_bytes = text.encode("utf-16-be")[::2]
+    parts, cut = 1, capacity
+    while cut < len(upper_bytes):
+        if 0xDC <= upper_bytes[cut] <= 0xDF:
+            # The second half of a pair must not begin a part.
             cut -= 1
         parts += 1
         cut += capacity

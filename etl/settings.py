@@ -229,6 +229,9 @@ class Settings(BaseSettings):
     currency: str = Field("USD", pattern="^[A-Z]{3}$", description="of usage that belongs to no account")
     start: date = Field(description="first UTC day ever loaded (go-live)")
     lookback_days: int = Field(7, ge=1, le=31, description="days each night reads again")
+    share_days: bool = Field(
+        False, description="whether tasks share a day of many records: for several machines (docs/deploy.md)"
+    )
     settle_hours: int = Field(2, ge=0, le=24, description="hours after midnight UTC before a day is loaded")
     reread_month_on: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
         (3, 8), description="days of the month on which the month before is read again"
@@ -239,7 +242,12 @@ class Settings(BaseSettings):
     )
     bounds: BoundsSettings = Field(default_factory=BoundsSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
-    operators: tuple[str, ...] = Field((), description="who is mailed when a task fails")
+    operators: tuple[str, ...] = Field(
+        (), description="who is mailed when a task fails, a night is late, or a month stays held"
+    )
+    done_by_hours: int | None = Field(
+        None, ge=1, le=72, description="hours after midnight UTC by which a night is done, else it is late; settle_hours + 6"
+    )
     credits_per_segment: int = Field(1, ge=0, description="credits one billed segment burns, sent or received")
     number_billing: Literal["month_end", "days"] = Field(
         "month_end", description="numbers: those owned at month end at their whole price, or each by the days owned"
@@ -260,11 +268,21 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _done_after_it_began(self) -> Settings:
+        if self.done_by <= self.settle_hours:
+            raise ValueError(
+                f"done_by_hours = {self.done_by_hours}: the night begins {self.settle_hours} hours after midnight "
+                "(settle_hours), so no night would be in time: give more"
+            )
+        return self
+
     @field_validator("*", mode="before")
     @classmethod
     def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
         """pydantic takes true for 1, false for 0 credits and a number for the seconds since 1970."""
-        if isinstance(value, bool) or (info.field_name == "start" and not isinstance(value, str | date)):
+        is_switch = cls.model_fields[info.field_name].annotation is bool
+        if (isinstance(value, bool) and not is_switch) or (info.field_name == "start" and not isinstance(value, str | date)):
             raise ValueError(f"{str(value).lower()} is no value of this key")
         return value
 
@@ -282,6 +300,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         environment = EnvSettingsSource(settings_cls, env_prefix="TOLLBOOK_", env_nested_delimiter="__")
         return environment, init_settings
+
+    @property
+    def done_by(self) -> int:
+        """Hours after midnight UTC by which the night is done."""
+        return self.settle_hours + 6 if self.done_by_hours is None else self.done_by_hours
 
     @property
     def home(self) -> Path:

@@ -44,7 +44,7 @@ _DOWN = ("direction", "type", "registered")
 
 
 def lines(
-    daily: pl.DataFrame,
+    daily: pl.DataFrame | pl.LazyFrame,
     monthly: pl.DataFrame,
     accounts: Iterable[Account],
     rules: TaxRules | None = None,
@@ -99,18 +99,18 @@ def _no_lines() -> pl.DataFrame:
     return DATASETS["statement"].empty().drop("position")
 
 
-def basis(daily: pl.DataFrame, monthly: pl.DataFrame) -> pl.DataFrame:
+def basis(daily: pl.DataFrame | pl.LazyFrame, monthly: pl.DataFrame) -> pl.DataFrame:
     """What lines and taxes are computed of: amounts by statement line, date, places, and whether taxes may apply."""
     by_day = (
         # What is held has a quantity on the day and its charge in the month.
-        daily.filter(~pl.col("line").is_in(HELD_LINES))
+        daily.lazy().filter(~pl.col("line").is_in(HELD_LINES))
         # Carrier and registration decide a carrier fee; on any other line they would only split it.
         .with_columns(
             pl.when(pl.col("line") == "carrier_fee").then(pl.col(c)).alias(c) for c in ("carrier", "registered")
         )
         .with_columns(item=pl.lit(None, pl.String), product=pl.lit(False), taxable=pl.lit(True))
     )
-    by_month = monthly.with_columns(
+    by_month = monthly.lazy().with_columns(
         *(pl.lit(None, pl.String).alias(c) for c in ("direction", "type", "carrier", *_PLACES)),
         registered=pl.lit(None, pl.Boolean),
         product=pl.col("line").is_in(PRODUCT_LINES),
@@ -124,6 +124,7 @@ def basis(daily: pl.DataFrame, monthly: pl.DataFrame) -> pl.DataFrame:
         pl.concat([f.select(*keys, *sums) for f in (by_day, by_month)])
         .group_by(keys)
         .agg(pl.col("quantity", "events", "unrated").sum(), amount_exact=pl.col("charge").sum().cast(MONEY))
+        .collect()
     )
 
 

@@ -38,11 +38,24 @@ Config = Annotated[
         "--config", "-c", metavar="FILE", help="Settings file [default: $TOLLBOOK_CONFIG or config/tollbook.toml]"
     ),
 ]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes", metavar="N", min=1, show_default=False,
+        help="Draw with up to N processes [default: one for each core, at most 8]; few accounts take one",
+    ),
+]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Print each account's outcome, and the log, as JSON lines")]
 
 
 def _command(
-    verb: str, month: str, accounts: list[str] | None, config: Path | None, as_json: bool, work: Callable
+    verb: str,
+    month: str,
+    accounts: list[str] | None,
+    config: Path | None,
+    as_json: bool,
+    work: Callable,
+    processes: int | None = None,
 ) -> None:
     from etl.periods import Month
 
@@ -52,7 +65,8 @@ def _command(
         raise typer.BadParameter(str(error), param_hint="--month") from None
     from reports import console
 
-    raise typer.Exit(console.run(verb, config, wanted, accounts, as_json, lambda reports: work(reports, wanted)))
+    run = console.run(verb, config, wanted, accounts, as_json, lambda reports: work(reports, wanted), processes)
+    raise typer.Exit(run)
 
 
 @app.command()
@@ -60,11 +74,12 @@ def render(
     month: MonthOption,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write into; made if it is not there")],
     account: Account = None,
+    processes: Processes = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
     """Write pages and CSV files into a folder. They open from disk, and nothing is published."""
-    _command("render", month, account, config, json, lambda reports, m: reports.render(m, out, account))
+    _command("render", month, account, config, json, lambda reports, m: reports.render(m, out, account), processes)
 
 
 @app.command()
@@ -83,12 +98,18 @@ def pdf(
 
 
 @app.command()
-def publish(month: MonthOption, account: Account = None, config: Config = None, json: Json = False) -> None:
+def publish(
+    month: MonthOption,
+    account: Account = None,
+    processes: Processes = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
     """Put pages and CSV files into the reports store, as estimated until the month is closed.
 
     A final revision is written once and never again; the month's own page follows what is current.
     """
-    _command("publish", month, account, config, json, lambda reports, m: reports.publish(m, account))
+    _command("publish", month, account, config, json, lambda reports, m: reports.publish(m, account), processes)
 
 
 @app.command()
@@ -104,6 +125,7 @@ def mail(
     eml: Annotated[
         Path | None, typer.Option("--eml", metavar="DIR", help="Write .eml files into a folder instead of sending")
     ] = None,
+    processes: Processes = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -118,7 +140,7 @@ def mail(
             return reports.preview(m, account, to=preview, folder=eml)
         return reports.mail(m, account)
 
-    _command("mail", month, account, config, json, work)
+    _command("mail", month, account, config, json, work, processes)
 
 
 @app.command()

@@ -28,12 +28,12 @@ _SAID = {
 
 def run(
     verb: str, config: Path | None, month: Month, accounts: list[str] | None, as_json: bool,
-    work: Callable[[Reports], Iterable[Outcome]],
+    work: Callable[[Reports], Iterable[Outcome]], processes: int | None = None,
 ) -> int:  # fmt: skip
     """Open the lake, do the work account by account, say what came of it; the exit code."""
     _log(as_json)
     try:
-        reports = Reports(_jobs(config))
+        reports = Reports(_jobs(config), processes)
         return _show(verb, work(reports), len(reports.accounts(month, accounts)), as_json)
     except ConfigurationError as error:
         return _stop(WRONG_USE, error, as_json)

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from etl.money import MONEY
-from etl.schemas import HELD_LINES, UNASSIGNED
+from etl.schemas import UNASSIGNED
 from etl.statement import Statement
 from reports import lots
+from reports.folded import COUNTS
 from reports.lots import Price
 from reports.naming import presentable
 
@@ -24,7 +25,6 @@ SUMS = (
     "events", "quantity", "messages", "segments", "billed_seconds", "credits", "charge", "unrated", "segments_differ",
     "vanished",
 )  # fmt: skip
-CALL_LINES = ("call", "campaign_call")
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,17 @@ class Details:
     prices: dict[str, Price] = field(default_factory=dict, repr=False)
 
 
-def of(statement: Statement) -> Details:
-    """The frames of one statement, sorted by every key."""
+def of(statement: Statement, folded: pl.DataFrame) -> Details:
+    """The frames of one statement, sorted by every key. ``folded``: `reports.folded` of its daily rows but for what is
+    held."""
     month = statement.month
-    named = statement.daily.join(_owner_names(statement), on=["owner_kind", "owner_id"], how="left").join(
-        _campaign_names(statement), on="campaign_id", how="left"
+    names = _owner_names(statement)
+    usage = (
+        statement.daily.filter(pl.col("date").is_between(month.first, month.days[-1]))
+        .join(names, on=["owner_kind", "owner_id"], how="left")
+        .join(_campaign_names(statement), on="campaign_id", how="left")
     )
-    mine = named.filter(pl.col("date").is_between(month.first, month.days[-1]))
-    usage = mine.group_by(KEYS).agg(pl.col(SUMS).sum()).with_columns(pl.col("charge").cast(MONEY))
+    usage = usage.group_by(KEYS).agg(pl.col(SUMS).sum()).with_columns(pl.col("charge").cast(MONEY))
     usage = usage.select(*KEYS, *SUMS).sort(KEYS, nulls_last=True)
     paid = lots.prices(
         pl.concat([statement.earlier_ledger, statement.ledger]).iter_rows(named=True),
@@ -53,7 +56,7 @@ def of(statement: Statement) -> Details:
         .with_columns(charge=pl.when(pl.col("currency") == statement.account.currency).then("charge"))
         .iter_rows(named=True),
     )
-    return Details(usage, _by_owner(named.filter(~pl.col("line").is_in(HELD_LINES))), paid)
+    return Details(usage, _by_owner(folded, names), paid)
 
 
 def _owner_names(statement: Statement) -> pl.DataFrame:
@@ -73,22 +76,7 @@ def _campaign_names(statement: Statement) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"campaign_id": pl.String, "campaign": pl.String}, orient="row")
 
 
-def _by_owner(daily: pl.DataFrame) -> pl.DataFrame:
-    sent, received = (pl.col("direction") == way for way in ("outbound", "inbound"))
-    call = pl.col("line").is_in(CALL_LINES)
+def _by_owner(folded: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     keys = ("date", "owner_kind", "owner_id", "owner_name", "currency")
-    counted = [
-        pl.col(what).filter(way).sum().alias(f"{name}_{what}")
-        for name, way in (("outbound", sent), ("inbound", received))
-        for what in ("messages", "segments", "credits")
-    ]
-    return (
-        daily.group_by(keys)
-        .agg(
-            *counted,
-            pl.col("events").filter(call).sum().alias("calls"),
-            pl.col("billed_seconds").filter(call).sum().alias("call_billed_seconds"),
-            pl.col("charge").sum().cast(MONEY),
-        )
-        .sort(keys)
-    )
+    named = folded.join(names, on=["owner_kind", "owner_id"], how="left")
+    return named.select(*keys, *COUNTS, pl.col("charge").cast(MONEY)).sort(keys)

@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import groupby
+from operator import add, sub
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -52,7 +53,28 @@ class Series:
         return self.owner_id == ""
 
     def total(self, count: str) -> int:
-        return sum(self.figures[f"{count}_sent"]) + sum(self.figures[f"{count}_received"])
+        return self.totals[count]
+
+    # A page is drawn more than once of one series.
+
+    @cached_property
+    def totals(self) -> dict[str, int]:
+        return {c: sum(self.figures[f"{c}_sent"]) + sum(self.figures[f"{c}_received"]) for c in COUNTS}
+
+    @cached_property
+    def packed(self) -> list:
+        """See `pack`."""
+        texts = []
+        for n in FIGURES:
+            base = self.figures.get(_LESS.get(n, ""))
+            texts.append(_squeezed(map(sub, self.figures[n], base) if base else self.figures[n]))
+        while texts and not texts[-1]:
+            texts.pop()
+        return [self.kind, self.owner_id, self.name, self.people, *texts]
+
+    @cached_property
+    def size(self) -> int:
+        return _bytes(self.packed)
 
 
 @dataclass(frozen=True)
@@ -83,6 +105,12 @@ class Explorer:
         """Whether there is nothing to explore."""
         return not self.series
 
+    @cached_property
+    def everybody(self) -> dict[str, tuple[int, ...]]:
+        """Each figure of all series together, a value for each day."""
+        nobody = (0,) * self.days
+        return {n: tuple(map(sum, zip(nobody, *(s.figures[n] for s in self.series), strict=True))) for n in FIGURES}
+
 
 @dataclass(frozen=True)
 class Period:
@@ -107,12 +135,12 @@ class Period:
 
 
 def of(
-    daily: pl.DataFrame,
+    folded: pl.DataFrame,
     name: Callable[[str, str], str],
     history_days: Sequence[DayRow],
     shown: tuple[date, date],
 ) -> Explorer:
-    """`schemas.Daily` rows with ``date`` → the explorer of ``history_days`` (oldest first, at least one).
+    """Rows of `reports.folded` → the explorer of ``history_days`` (oldest first, at least one).
 
     ``name`` gives an owner's presentable name from kind and id. Rows of other days are left out, days between that are
     not in ``history_days`` are unknown; everything of kind unassigned is one series.
@@ -122,13 +150,13 @@ def of(
     known = {row.day: COMPLETE if row.complete else INCOMPLETE for row in history_days if row.usage is not None}
     states = "".join(known.get(first + timedelta(days=i), UNKNOWN) for i in range(count))
     sums = [
-        pl.col(what).filter(pl.col("direction") == direction).sum().alias(f"{what}_{way}")
+        pl.col(f"{direction}_{what}").sum().alias(f"{what}_{way}")
         for what in ("messages", "segments", "credits")
         for way, direction in (("sent", "outbound"), ("received", "inbound"))
     ]
     owner = ["owner_kind", "owner_id"]
     found = (
-        daily.with_columns(
+        folded.with_columns(
             owner_id=pl.when(pl.col("owner_kind") == UNASSIGNED).then(pl.lit(UNASSIGNED)).otherwise("owner_id"),
             at=(pl.col("date") - pl.lit(first)).dt.total_days(),
         )
@@ -202,12 +230,13 @@ def fewer(explorer: Explorer, limit: int) -> Explorer:
     people = [s for s in explorer.series if s.kind != UNASSIGNED and not s.merged]
     people.sort(key=lambda s: -s.total("segments") - s.total("messages"))
     bare = size(replace(explorer, series=()))
-    known = {(s.kind, s.owner_id): _bytes(_packed(s, explorer.days)) for s in explorer.series if not s.merged}
 
     def fits(tried: Explorer) -> bool:
-        each = (known.get((s.kind, s.owner_id)) or _bytes(_packed(s, tried.days)) for s in tried.series)
-        return bare + sum(each) + max(len(tried.series) - 1, 0) <= limit
+        return bare + sum(s.size for s in tried.series) + max(len(tried.series) - 1, 0) <= limit
 
+    # Mostly there is room for everybody.
+    if people and fits(whole := _merged(explorer, [])):
+        return whole
     low, high, best = 0, len(people), None
     while low <= high:
         keep = (low + high) // 2
@@ -267,7 +296,7 @@ def pack(explorer: Explorer) -> dict[str, Any]:
         "days": explorer.days,
         "states": "".join(f"{state}{len(list(run))}" for state, run in groupby(explorer.states)),
         "shown": [day.isoformat() for day in explorer.shown],
-        "series": [_packed(s, explorer.days) for s in explorer.series],
+        "series": [s.packed for s in explorer.series],
     }
 
 
@@ -282,8 +311,8 @@ def unpack(packed: dict[str, Any]) -> Explorer:
         figures: dict[str, tuple[int, ...]] = {}
         for n, text in zip(FIGURES, [*texts, *[""] * (len(FIGURES) - len(texts))], strict=True):
             more = _unsqueezed(text, count)
-            base = figures.get(_LESS.get(n, ""), (0,) * count)
-            figures[n] = tuple(m + b for m, b in zip(more, base, strict=True))
+            base = figures.get(_LESS.get(n, ""))
+            figures[n] = tuple(map(add, more, base)) if base else tuple(more)
         series.append(Series(kind, owner_id, name, figures, people))
     first, last = (date.fromisoformat(day) for day in packed["shown"])
     return Explorer(date.fromisoformat(packed["first"]), count, states, tuple(series), (first, last))
@@ -299,27 +328,25 @@ def _bytes(packed: dict | list) -> int:
     return len(text) + 5 * sum(map(text.count, "<>&'"))
 
 
-def _packed(s: Series, count: int) -> list:
-    texts = []
-    for n in FIGURES:
-        base = s.figures.get(_LESS.get(n, ""), (0,) * count)
-        texts.append(_squeezed([v - b for v, b in zip(s.figures[n], base, strict=True)]))
-    while texts and not texts[-1]:
-        texts.pop()
-    return [s.kind, s.owner_id, s.name, s.people, *texts]
+def _squeezed(values: Iterable[int]) -> str:
+    text = "".join(map(_ZIGZAG.__getitem__, values)).rstrip(_ZERO)
+    # No longer number has this digit anywhere: its last one is not zero, and those before are other letters.
+    return _ZEROS.sub(lambda found: _RUN + _digits(len(found[0])), text)
 
 
-def _squeezed(values: list[int]) -> str:
-    while values and not values[-1]:
-        values.pop()
-    written = []
-    for zero, run in groupby(values, key=lambda v: v == 0):
-        numbers = list(run)
-        if zero and len(numbers) > 2:
-            written.append(_RUN + _digits(len(numbers)))
-        else:
-            written += [_digits(2 * v if v >= 0 else -2 * v - 1) for v in numbers]
-    return "".join(written)
+class _Zigzag(dict):
+    """Number → its digits, kept for small ones."""
+
+    def __missing__(self, value: int) -> str:
+        digits = _digits(2 * value if value >= 0 else -2 * value - 1)
+        if -1024 < value < 1024:
+            self[value] = digits
+        return digits
+
+
+_ZIGZAG = _Zigzag()
+_ZERO = _DIGITS[0]
+_ZEROS = re.compile(f"{_ZERO}{{3,}}")
 
 
 @lru_cache(maxsize=65_536)
@@ -333,15 +360,23 @@ def _digits(number: int) -> str:
 
 def _unsqueezed(text: str, count: int) -> list[int]:
     values: list[int] = []
-    for run, digits in re.findall(r"(\.?)([g-z0-9\-_]*[A-Za-f])", text):
-        number = sum((_DIGITS.index(d) & 31) * 32**i for i, d in enumerate(digits))
+    for run, digits in _NUMBER.findall(text):
         if run:
-            values += [0] * number
+            values += [0] * _number(digits)
         else:
+            number = _number(digits)
             values.append(-(number + 1) // 2 if number % 2 else number // 2)
     if len(values) > count:
         raise ValueError(f"{len(values)} values for {count} days")
     return values + [0] * (count - len(values))
+
+
+_NUMBER = re.compile(r"(\.?)([g-z0-9\-_]*[A-Za-f])")
+
+
+@lru_cache(maxsize=65_536)
+def _number(digits: str) -> int:
+    return sum((_DIGITS.index(d) & 31) * 32**i for i, d in enumerate(digits))
 
 
 # ------------------------------------------------------------------------------------------------ views
@@ -382,21 +417,20 @@ def rows(explorer: Explorer, by: str, count: str, show: str, first: date, last: 
     A row for each period, or for each period and person with any such figure in the range. A figure is None where no day
     of the period is known; where only some are, it is what they have, and ``days_missing`` says how many are not in it.
     """
-    shown = people(explorer, count, show, first, last) if show in PEOPLE else list(explorer.series)
+    shown = [(s, s.figures) for s in people(explorer, count, show, first, last)] if show in PEOPLE else []
     made = []
     for p in periods(explorer, by, first, last):
         start = (p.start - explorer.first).days
         span = {"days": p.days, "days_missing": p.missing, "days_incomplete": p.incomplete}
-        for who in [[s] for s in shown] if show in PEOPLE else [shown]:
+        for who, figures in shown if show in PEOPLE else [(None, explorer.everybody)]:
             values = {
-                name: sum(sum(s.figures[name][start : start + p.days]) for s in who)
-                for name in (f"{count}_sent", f"{count}_received")
+                name: sum(figures[name][start : start + p.days]) for name in (f"{count}_sent", f"{count}_received")
             }
             values[count] = sum(values.values())
             row = {"period": p.name, "period_start": p.start, "period_end_exclusive": p.end} | span
             row |= {name: value if p.known else None for name, value in values.items()}
-            if show in PEOPLE:
-                row |= {"owner_kind": who[0].kind, "owner_id": who[0].owner_id, "owner_name": who[0].name}
+            if who:
+                row |= {"owner_kind": who.kind, "owner_id": who.owner_id, "owner_name": who.name}
             made.append({name: row[name] for name in columns(count, show)})
     return made
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -105,11 +106,13 @@ _TYPES = {
 }  # fmt: skip
 
 
+@cache
 def _contract(dataset: str, *names: str) -> tuple[Column, ...]:
     """Columns as a dataset's contract describes them."""
     return tuple(_contract_column(dataset, name) for name in names)
 
 
+@cache
 def _contract_column(dataset: str, name: str) -> Column:
     column = DATASETS[dataset].schema.columns()[name]
     enum = tuple((column.metadata or {}).get("enum", ()))

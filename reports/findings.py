@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cached_property
 from statistics import median_low
 
 import polars as pl
@@ -244,8 +245,22 @@ class Basis:
         """Whether amounts compare with those of the month before."""
         return (self.month - 1).first not in self.foreign
 
+    @cached_property
+    def counted(self) -> dict[str, pl.DataFrame]:
+        """By the name of each of `MEASURES`, what it counts a day, owner and campaign."""
+        return {measure.name: measure.of(self.daily) for measure in MEASURES}
+
+    @cached_property
+    def by_weekday(self) -> dict[int, list[date]]:
+        """The days that are wholly known."""
+        found: dict[int, list[date]] = {}
+        for day in self.known:
+            if day in self.complete:
+                found.setdefault(day.weekday(), []).append(day)
+        return found
+
     def part(self, month: Month) -> pl.DataFrame:
-        return self.daily.filter(pl.col("date").is_between(month.first, month.days[-1]))
+        return _within(self.daily, month)
 
     def worth(self, amount: Decimal | None) -> bool:
         """Whether an amount is large enough to be told."""
@@ -256,6 +271,10 @@ class Basis:
 
     def round(self, amount: Decimal) -> Decimal:
         return round_half_up(amount, self.currency)
+
+
+def _within(rows: pl.DataFrame, month: Month) -> pl.DataFrame:
+    return rows.filter(pl.col("date").is_between(month.first, month.days[-1]))
 
 
 def find(b: Basis, days: list[OddDay]) -> tuple[Finding, ...]:
@@ -284,14 +303,19 @@ class _Measure:
     costs: tuple[str, ...]
     least: int
 
-    def sums(self, daily: pl.DataFrame, *by: str) -> dict[tuple, tuple[int, Decimal, int]]:
-        """Keys → (count, exact charge, records without a price)."""
-        counted = pl.col(self.column).filter(pl.col("line").is_in(self.over)).sum()
-        mine = daily.filter(pl.col("line").is_in(self.costs))
-        rows = mine.group_by(by).agg(counted.alias("_count"), pl.col("charge", "unrated").sum()).sort(by)
+    def of(self, daily: pl.DataFrame) -> pl.DataFrame:
+        """`schemas.Daily` with ``date`` → count, exact charge and records without a price by day, owner and campaign."""
+        counted = pl.when(pl.col("line").is_in(self.over)).then(self.column).otherwise(0)
+        mine = daily.filter(pl.col("line").is_in(self.costs)).with_columns(count=counted)
+        return mine.group_by("date", "owner_kind", "owner_id", "campaign_id").agg(_SUMMED)
+
+    def sums(self, counted: pl.DataFrame, *by: str) -> dict[tuple, tuple[int, Decimal, int]]:
+        """Rows of `of` → keys → (count, exact charge, records without a price)."""
+        rows = counted.group_by(by).agg(_SUMMED).sort(by)
         return {row[: len(by)]: row[len(by) :] for row in rows.iter_rows()}
 
 
+_SUMMED = pl.col("count", "charge", "unrated").sum()
 _SEGMENTS = _Measure("segments", "segments", ("text",), ("text", "carrier_fee"), SEGMENTS)
 _MINUTES = _Measure(
     "minutes", "billed_seconds", ("call", "campaign_call"), ("call", "campaign_call", "voice_detection"), MINUTES * 60
@@ -305,7 +329,8 @@ def odd_days(b: Basis) -> list[OddDay]:
     found = []
     for measure in MEASURES:
         totals = {
-            day: (count, charge, lacking) for (day,), (count, charge, lacking) in measure.sums(b.daily, "date").items()
+            day: (count, charge, lacking)
+            for (day,), (count, charge, lacking) in measure.sums(b.counted[measure.name], "date").items()
         }
         mine = [day for day in b.known if Month.of(day) == b.month]
         # Who mostly rests has no usual day that a busy one would be far from.
@@ -352,12 +377,12 @@ def _together(found: list[OddDay]) -> list[OddDay]:
 
 def _like(b: Basis, day: date) -> list[date]:
     """The other days of the same weekday that are wholly known."""
-    return [d for d in b.known if d != day and d in b.complete and d.weekday() == day.weekday()]
+    return [d for d in b.by_weekday.get(day.weekday(), ()) if d != day]
 
 
 def _who(b: Basis, measure: _Measure, day: date, like: list[date], gap: int, more: bool) -> Who | None:
     """The campaign, else the member or inbox, behind at least half of the difference, by its own middle."""
-    rows = b.daily.filter(pl.col("date").is_in([day, *like]))
+    rows = b.counted[measure.name].filter(pl.col("date").is_in([day, *like]))
     for keys in (("campaign_id",), ("owner_kind", "owner_id")):
         of: dict[tuple, dict[date, int]] = {}
         for (*key, when), (count, *_) in measure.sums(rows.drop_nulls(keys), *keys, "date").items():
@@ -389,13 +414,14 @@ def grown(b: Basis, days: list[OddDay]) -> list[Grown]:
         return []
     found: dict[tuple, Grown] = {}
     for measure in MEASURES:
-        now, then = (_by_owner(measure, b.part(month)) for month in (b.month, b.month - 1))
+        counted = b.counted[measure.name]
+        now, then = (_by_owner(measure, _within(counted, month)) for month in (b.month, b.month - 1))
         whole, was_whole = (sum(count for count, *_ in of.values()) for of in (now, then))
         if not was_whole:
             continue
         least = max(measure.least, whole // SHARE)
         told = [d.day for d in days if d.more and d.measure == measure.name]
-        apart = _by_owner(measure, b.daily.filter(pl.col("date").is_in(told)))
+        apart = _by_owner(measure, counted.filter(pl.col("date").is_in(told))) if told else {}
         for key, (count, charge, lacking) in now.items():
             was, was_charge, was_lacking = then.get(key, _NOTHING)
             rest = count - apart.get(key, _NOTHING)[0]
@@ -406,8 +432,8 @@ def grown(b: Basis, days: list[OddDay]) -> list[Grown]:
     return sorted(found.values(), key=lambda g: (-(g.cost or ZERO), g.who.name))[:EACH]
 
 
-def _by_owner(measure: _Measure, daily: pl.DataFrame) -> dict[tuple, tuple[int, Decimal, int]]:
-    return measure.sums(daily.filter(pl.col("owner_kind") != UNASSIGNED), "owner_kind", "owner_id")
+def _by_owner(measure: _Measure, counted: pl.DataFrame) -> dict[tuple, tuple[int, Decimal, int]]:
+    return measure.sums(counted.filter(pl.col("owner_kind") != UNASSIGNED), "owner_kind", "owner_id")
 
 
 def silent(b: Basis) -> list[Silent]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from etl.operations import Operations
     from etl.statement import Statement, Statements
     from reports.publish import Publisher
+    from reports.workers import Here, Letters, Opening, Workers
 
 log = logging.getLogger("tollbook")
 
@@ -76,6 +78,17 @@ class Outcome:
         return {**self.__dict__, "held": list(self.held)}
 
 
+@dataclass(frozen=True)
+class Letter:
+    """An account's mail, written and not sent: its messages, or else what there is to say instead."""
+
+    account_id: str
+    letters: Letters | None = None
+    recipients: list[str] = field(default_factory=list)
+    outcome: Outcome | None = None
+    error: Exception | None = None
+
+
 # ------------------------------------------------------------------------------------------------ verbs of a DAG
 
 
@@ -123,17 +136,25 @@ def _finish(outcomes: Iterable[Outcome]) -> None:
 class Reports:
     """The verbs, bound to one configuration."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, processes: int | None = None) -> None:
         self.jobs = jobs
         self.settings = jobs.settings
+        self.processes = processes
+        # The lake is read by one thread at a time, whoever waits for what is read.
+        self._reading = Lock()
+
+    @cached_property
+    def opening(self) -> Opening:
+        """How the reports store is opened, its connection resolved: only the process that Airflow started can do that."""
+        from reports.workers import Opening
+
+        settings = self.settings.reports
+        connection = self.jobs.resolve(settings.store.connection) if settings.store.connection else None
+        return Opening(settings.store, self.settings.home, settings, self._today(), connection)
 
     @cached_property
     def publisher(self) -> Publisher:
-        from etl.lake import open_configured
-        from reports.publish import Publisher
-
-        store = open_configured(self.settings.reports.store, self.settings.home, self.jobs.resolve)
-        return Publisher(store, self.settings.reports, self._today)
+        return self.opening.publisher()
 
     def accounts(self, month: Month, chosen: Iterable[str] | None = None) -> list[str]:
         """Ids of the chosen accounts, or of all that were customers in the month. ConfigurationError for one that is not in
@@ -149,9 +170,11 @@ class Reports:
 
     def render(self, month: Month, out: Path, accounts: Iterable[str] | None = None) -> Iterator[Outcome]:
         """Write pages and files into a folder, with links that work from disk. Touches no bucket."""
-        from reports.publish import Publisher
+        from reports.workers import Opening
 
-        yield from self._publish("render", Publisher(_local(out), _unlinked(self.settings.reports)), month, accounts)
+        store = self.settings.reports.store.model_copy(update={"url": str(out.resolve()), "connection": None})
+        opening = Opening(store, self.settings.home, _unlinked(self.settings.reports), self._today())
+        yield from self._publish("render", month, accounts, opening=opening)
 
     def pdf(self, month: Month, out: Path, accounts: Iterable[str] | None = None) -> Iterator[Outcome]:
         """Print each account's page into a PDF in a folder, with an installed Chromium. ConfigurationError without one."""
@@ -163,7 +186,7 @@ class Reports:
 
     def publish(self, month: Month, accounts: Iterable[str] | None = None) -> Iterator[Outcome]:
         """Put pages and files into the reports store, but for an account whose figures break a promise."""
-        yield from self._publish("publish", self.publisher, month, accounts, self.jobs.withheld(month))
+        yield from self._publish("publish", month, accounts, self.jobs.withheld(month))
 
     def mail(self, month: Month, accounts: Iterable[str] | None = None) -> Iterator[Outcome]:
         """Send each account's final statement to its recipients, each once."""
@@ -172,12 +195,26 @@ class Reports:
 
         settings, withheld = self._mail_settings(), self.jobs.withheld(month, mail=True)
         outbox = Outbox(self.jobs.lake)
-        with Server(self.jobs.resolve(settings.connection), starttls=settings.starttls) as server:
-            for account_id in self.accounts(month, accounts):
+        chosen = self.accounts(month, accounts)
+        with (
+            Server(self.jobs.resolve(settings.connection), starttls=settings.starttls) as server,
+            self._drawing(chosen) as drawing,
+        ):
+
+            def written(account_id: str) -> Letter:
                 if account_id in withheld:
-                    yield Outcome("mail", account_id, str(month), error=f"not mailed: {withheld[account_id]}")
-                    continue
-                yield self._guarded("mail", account_id, month, lambda a: self._mail(a, month, outbox, server))
+                    outcome = Outcome("mail", account_id, str(month), error=f"not mailed: {withheld[account_id]}")
+                    return Letter(account_id, outcome=outcome)
+                try:
+                    return self._written(account_id, month, drawing)
+                except Exception as error:  # noqa: BLE001 - it is this account's, and told in its turn
+                    return Letter(account_id, error=error)
+
+            # Written several at a time, sent one by one in the order of the accounts.
+            for letter in drawing.each(written, chosen):
+                yield letter.outcome or self._guarded(
+                    "mail", letter.account_id, month, lambda _, one=letter: self._sent(one, month, outbox, server)
+                )
 
     def preview(
         self, month: Month, accounts: Iterable[str] | None = None, *, to: str | None = None, folder: Path | None = None
@@ -219,16 +256,17 @@ class Reports:
     def _publish(
         self,
         verb: str,
-        publisher: Publisher,
         month: Month,
         accounts: Iterable[str] | None,
         withheld: Mapping[str, str] = MappingProxyType({}),
+        *,
+        opening: Opening | None = None,
     ) -> Iterator[Outcome]:
         explain = self.jobs.explanations()
 
         def work(account_id: str) -> Outcome:
             unexplained: list[str] = []
-            done = publisher.publish(
+            done = drawing.publish(
                 self._statement(account_id, month), self._explained(explain, account_id, month, unexplained)
             )
             written, kept, failed = done.written, done.kept, []
@@ -239,7 +277,7 @@ class Reports:
                     continue
                 seen.add(other)
                 try:
-                    again = publisher.publish(
+                    again = drawing.publish(
                         self._statement(account_id, other), self._explained(explain, account_id, other, unexplained)
                     )
                 except Exception as error:  # noqa: BLE001 - the month itself is published, and the others still follow
@@ -256,11 +294,24 @@ class Reports:
                 (*done.held, *unexplained), error,
             )  # fmt: skip
 
-        for account_id in self.accounts(month, accounts):
+        def guarded(account_id: str) -> Outcome:
             if account_id in withheld:
-                yield Outcome(verb, account_id, str(month), error=f"not published: {withheld[account_id]}")
-                continue
-            yield self._guarded(verb, account_id, month, work)
+                return Outcome(verb, account_id, str(month), error=f"not published: {withheld[account_id]}")
+            return self._guarded(verb, account_id, month, work)
+
+        chosen = self.accounts(month, accounts)
+        with self._drawing(chosen, opening) as drawing:
+            yield from drawing.each(guarded, chosen)
+
+    def _drawing(self, accounts: list[str], opening: Opening | None = None) -> Here | Workers:
+        """Who draws for these accounts, into the reports store unless another one is opened: this process, or several where
+        that is quicker."""
+        from reports.workers import Here, Workers, count
+
+        workers = count(len(accounts), self.processes)
+        if workers:
+            return Workers(workers, opening or self.opening)
+        return Here(opening.publisher() if opening else self.publisher)
 
     def _explained(
         self, explain: Callable[[str, Month], tuple[Explanation, ...]], account_id: str, month: Month, held: list[str]
@@ -269,7 +320,8 @@ class Reports:
 
         def given() -> tuple[Explanation, ...]:
             try:
-                found = explain(account_id, month)
+                with self._reading:
+                    found = explain(account_id, month)
             except Exception as error:  # noqa: BLE001 - the statement stands without them
                 held.append(f"{month} is published without its explanations: {_told(error, account_id)}")
                 return ()
@@ -295,12 +347,7 @@ class Reports:
             "pdf", account_id, str(month), page.state, page.revision, str(path), int(written), int(not written)
         )
 
-    def _mail(self, account_id: str, month: Month, outbox, server) -> Outcome:
-        from reports.mail import NotSendable, compose
-        from reports.model import build
-        from reports.outbox import Entry
-        from reports.smtp import Refused
-
+    def _written(self, account_id: str, month: Month, drawing: Here | Workers) -> Letter:
         settings = self._mail_settings()
         age = (self._today() - month.end).days
         statement = self._statement(account_id, month)
@@ -309,40 +356,54 @@ class Reports:
             age = (self._today() - datetime.fromisoformat(statement.closed_at).astimezone(UTC).date()).days
         if age > settings.max_age_days:
             log.info("%s %s ended %d days ago: published, not mailed", account_id, month, age)
-            return Outcome("mail", account_id, str(month), details={"too_old": age})
-        page = build(statement)
+            return Letter(account_id, outcome=Outcome("mail", account_id, str(month), details={"too_old": age}))
+        recipients = _distinct(statement.account.email_to)
+        return Letter(
+            account_id, drawing.letters(statement, recipients, settings, self.settings.reports.contact), recipients
+        )
+
+    def _sent(self, letter: Letter, month: Month, outbox, server) -> Outcome:
+        from reports.mail import NotSendable
+        from reports.outbox import Entry
+        from reports.smtp import Refused
+
+        if letter.error:
+            raise letter.error
+        account_id, page = letter.account_id, letter.letters
 
         def outcome(**more) -> Outcome:
             return Outcome("mail", account_id, str(month), page.state, page.revision, **more)
 
         if not page.final:
             return outcome(held=(f"{month} is {page.state}: only a final statement is mailed",))
-        if not self.publisher.is_published(page):
+        if not page.published:
             return outcome(
                 held=(f"{month} revision {page.revision} is not published: run python -m reports publish first",)
             )
-        links, held, sent, already = self.publisher.mail_links(page), [], 0, 0
-        explained = self.publisher.explanation(page, links)
-        recipients = _distinct(statement.account.email_to)
-        if not recipients:
+        held, sent, already = [], 0, 0
+        if not letter.recipients:
             held.append("accounts.csv names no e-mail address")
-        for recipient in recipients:
+        for recipient in letter.recipients:
             entry = Entry(month, account_id, page.revision, recipient)
-            if outbox.sent(entry):
+            with self._reading:
+                known = outbox.sent(entry)
+            if known:
                 already += 1
                 continue
+            message = page.by_recipient[recipient]
             try:
-                message = compose(
-                    page, recipient, settings, links, contact=self.settings.reports.contact, explained=explained
-                )
-                outbox.intend(entry, message["Message-ID"])
-                server.send(message, settings.sender, recipient)
+                if isinstance(message, Exception):
+                    raise message
+                with self._reading:
+                    outbox.intend(entry, message["Message-ID"])
+                server.send(message, self._mail_settings().sender, recipient)
             except (NotSendable, Refused) as error:
                 held.append(f"not mailed to {_hidden(recipient)}: {_without_addresses(str(error))}")
                 continue
-            outbox.confirm(entry, message["Message-ID"])
+            with self._reading:
+                outbox.confirm(entry, message["Message-ID"])
             sent += 1
-        details = {"refused": held} if recipients and held else {}
+        details = {"refused": held} if letter.recipients and held else {}
         return outcome(done=sent, unchanged=already, held=tuple(held), details=details)
 
     def _preview(self, account_id: str, month: Month, to: str | None, folder: Path | None, server) -> Outcome:
@@ -378,7 +439,8 @@ class Reports:
             return Outcome(verb, account_id, str(month), error=_told(error, account_id))
 
     def _statement(self, account_id: str, month: Month) -> Statement:
-        return self.jobs.statements.load(account_id, month)
+        with self._reading:
+            return self.jobs.statements.load(account_id, month)
 
     def _mail_settings(self):
         if self.settings.mail is None:
@@ -395,8 +457,9 @@ def _told(error: Exception, account_id: str) -> str:
     from reports.model import DoesNotAddUp
     from reports.publish import Changed, Damaged
     from reports.smtp import Refused, Unavailable
+    from reports.workers import Died
 
-    if isinstance(error, DoesNotAddUp | Changed | Damaged | StoreError | Refused | Unavailable):
+    if isinstance(error, DoesNotAddUp | Changed | Damaged | StoreError | Refused | Unavailable | Died):
         return str(error) or type(error).__name__
     log.error("%s: %s", account_id, type(error).__name__, exc_info=error)
     return f"{type(error).__name__}: {error}"

@@ -35,9 +35,10 @@ from reports.charges import (
 )
 from reports.checks import DoesNotAddUp, same
 from reports.corrected import Corrections, Revised
-from reports.details import CALL_LINES, Details
+from reports.details import Details
 from reports.explore import Explorer
 from reports.findings import Basis, Finding, OddDay
+from reports.folded import fold
 from reports.ledger import Credits
 from reports.naming import masked, presentable
 from reports.proof import Proof
@@ -283,8 +284,9 @@ class Page:
         return self.charged.now - people - sum((row.amount for row in self.account_charges), ZERO)
 
 
-def build(statement: Statement) -> Page:
-    """The page of a statement. Raises `DoesNotAddUp`; never guesses or drops a line."""
+def build(statement: Statement, *, files: bool = True) -> Page:
+    """The page of a statement. Raises `DoesNotAddUp`; never guesses or drops a line. ``files``: whether files are made of it
+    too; a mail has none, and ``details`` are empty then."""
     account, month = statement.account, statement.month
     lines = _lines(statement)
     has_before = _has_before(statement)
@@ -303,7 +305,8 @@ def build(statement: Statement) -> Page:
     monthly = statement.monthly.filter(~pl.col("line").is_in(PRODUCT_LINES))
     by_month = {h.month: Usage() for h in statement.history}
     by_day: dict[date, Usage] = {}
-    for day, usage in _usages(daily, "date"):
+    folded = fold(daily)
+    for day, usage in _usages(folded, "date"):
         by_day[day] = usage
         by_month[Month.of(day)] = by_month.get(Month.of(day), Usage()) + usage
     history = tuple(
@@ -317,7 +320,7 @@ def build(statement: Statement) -> Page:
         _day(d, by_day.get(d), h.state, loaded.get(h.month), h.currency) for h in history for d in h.month.days
     )
     days = tuple(row for row in history_days if Month.of(row.day) == month)
-    members, inboxes, unassigned = _owners(statement, daily, monthly, has_before)
+    members, inboxes, unassigned = _owners(statement, folded, monthly, has_before)
     credits, by_the_month = ledger.build(statement.statement_id, statement.ledger), _monthly(statement)
     moved = tuple(statement.ledger.sort("position").iter_rows(named=True))
     found = _basis(
@@ -362,12 +365,12 @@ def build(statement: Statement) -> Page:
         peak=_peak(odd),
         quality=quality,
         history_days=history_days,
-        explorer=_explorer(statement, daily, history_days),
+        explorer=_explorer(statement, folded, history_days),
         proof=Proof(),
         lines=lines,
         monthly=by_the_month,
         ledger=moved,
-        details=details.of(statement),
+        details=details.of(statement, folded) if files else details.Details(pl.DataFrame(), pl.DataFrame()),
     )
     _cross_foot(statement, page, mine, monthly, statement.daily.filter(held & in_month))
     return replace(page, proof=proof.build(page, statement))
@@ -458,27 +461,17 @@ def _monthly(statement: Statement) -> tuple[dict, ...]:
 # ------------------------------------------------------------------------------------------------ usage
 
 
-def _usages(daily: pl.DataFrame, *by: str) -> Iterable[tuple]:
+def _usages(folded: pl.DataFrame, *by: str) -> Iterable[tuple]:
     """(key, Usage) by one column, or (*keys, Usage) by several, in order."""
-    out, inn = pl.col("direction") == "outbound", pl.col("direction") == "inbound"
-    call = pl.col("line").is_in(CALL_LINES)
-    frame = (
-        daily.group_by(by)
-        .agg(
-            pl.col("messages").filter(out).sum().alias("outbound_messages"),
-            pl.col("segments").filter(out).sum().alias("outbound_segments"),
-            pl.col("messages").filter(inn).sum().alias("inbound_messages"),
-            pl.col("segments").filter(inn).sum().alias("inbound_segments"),
-            pl.col("events").filter(call).sum().alias("calls"),
-            pl.col("billed_seconds").filter(call).sum().alias("call_seconds"),
-            pl.col("charge").sum(),
-            pl.col("credits").filter(out).sum().alias("outbound_credits"),
-            pl.col("credits").filter(inn).sum().alias("inbound_credits"),
-        )
-        .sort(by)
-    )
-    for row in frame.iter_rows():
+    for row in folded.group_by(by).agg(pl.col(_USAGE).sum()).sort(by).iter_rows():
         yield (*row[: len(by)], Usage(*row[len(by) :]))
+
+
+_USAGE = (
+    "outbound_messages", "outbound_segments", "inbound_messages", "inbound_segments", "calls", "call_billed_seconds",
+    "charge", "outbound_credits", "inbound_credits",
+)  # fmt: skip
+"""Columns of `reports.folded` in the order of `USAGE_FIELDS`."""
 
 
 def _day(
@@ -527,10 +520,10 @@ def _peak(days: Iterable[OddDay]) -> Peak | None:
 # ------------------------------------------------------------------------------------------------ people
 
 
-def _owners(statement: Statement, daily: pl.DataFrame, monthly: pl.DataFrame, has_before: bool):
+def _owners(statement: Statement, folded: pl.DataFrame, monthly: pl.DataFrame, has_before: bool):
     """(members, inboxes, unassigned or None) of the month."""
     names, month = _names(statement), statement.month
-    mine, previous = (daily.filter(pl.col("date").is_between(m.first, m.days[-1])) for m in (month, month - 1))
+    mine, previous = (folded.filter(pl.col("date").is_between(m.first, m.days[-1])) for m in (month, month - 1))
     keys = ("owner_kind", "owner_id")
     now = {key[:2]: key[2] for key in _usages(mine, *keys)}
     then = {key[:2]: key[2] for key in _usages(previous, *keys)} if has_before else {}
@@ -580,11 +573,11 @@ def _simulated(monthly: Iterable[dict], moved: Iterable[dict]) -> frozenset[str]
     return frozenset(row["item"] for row in monthly if row["line"] == "credit_pack" and row["rate_id"] in ours)
 
 
-def _explorer(statement: Statement, daily: pl.DataFrame, history_days: tuple[DayRow, ...]) -> Explorer:
+def _explorer(statement: Statement, folded: pl.DataFrame, history_days: tuple[DayRow, ...]) -> Explorer:
     """Six months that open on this one."""
     names, month = _names(statement), statement.month
     shown = (month.first, month.days[-1])
-    return explore.of(daily, lambda kind, id_: _owner_name(names, kind, id_), history_days, shown)
+    return explore.of(folded, lambda kind, id_: _owner_name(names, kind, id_), history_days, shown)
 
 
 def _table(rows: list[OwnerRow], kind: str, plural: str, has_before: bool) -> OwnerTable:
@@ -693,6 +686,7 @@ def _cross_foot(
         equal("campaigns cost exactly", shown.charge, "the statement's lines", behind)
     days = sum((row.usage for row in page.days if row.usage), Usage())
     equal("days add up to", days, "the month is", page.usage)
+    equal("days cost exactly", days.charge, "their rows", mine["charge"].sum() or ZERO)
     owners = [page.members.total, page.inboxes.total, *([page.unassigned] if page.unassigned else [])]
     people = sum((row.usage for row in owners), Usage())
     equal("members, shared inboxes and unassigned add up to", people, "the month is", page.usage)
@@ -734,6 +728,6 @@ def _same_exact(statement: Statement, page: Page, mine: pl.DataFrame) -> None:
     for line in sorted(behind.keys() | stated.keys()):
         same(statement.statement_id, f"exact charge lines of {line} add up to", stated.get(line, ZERO),
              "the days and the month to", behind.get(line, ZERO))  # fmt: skip
-    both = set(mine.filter(pl.col("charge") != 0)["line"]) & set(monthly.filter(pl.col("charge") != 0)["line"])
+    both = set.intersection(*(set(f.filter(pl.col("charge") != 0)["line"].unique()) for f in (mine, monthly)))
     if both:
         raise DoesNotAddUp(f"{statement.statement_id}: {', '.join(sorted(both))} charged by the day and by the month")

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from etl.periods import Month
@@ -74,8 +75,21 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     env.globals.update(words=words, views=views, remarks=remarks, charts=charts, fmt=formats, accounts=accounts)
+    env.globals["once"] = _once
     env.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return env
+
+
+@pass_context
+def _once(context: Context, name: str) -> Markup:
+    """What including the template would give, rendered once for all pages that share ``drawn``: nothing in it may depend
+    on where the page lies."""
+    drawn = context["drawn"]
+    if name not in drawn:
+        template = context.environment.get_template(name)
+        text = "".join(template.root_render_func(template.new_context(context.get_all(), shared=True)))
+        drawn[name] = Markup(text)  # noqa: S704 - it was escaped when it was rendered
+    return drawn[name]
 
 
 @lru_cache(maxsize=1)
@@ -145,9 +159,11 @@ def statement(
     contact: str | None = None,
     newest: str | None = None,
     explained: Anchors | None = None,
+    drawn: dict[int, dict[str, Any]] | None = None,
 ) -> bytes:
     """The page of one account's month. ``shelf`` are the months that can be opened, ``newest`` is the link from a
-    revision's own copy to the month's current page, ``explained`` is where its amounts are explained."""
+    revision's own copy to the month's current page, ``explained`` is where its amounts are explained. ``drawn`` keeps what
+    is alike wherever the page lies, for its next copy: an empty one at first."""
     f = Formats(page.locale, page.currency)
     own = Shelved(page.month, page.state, page.revision, page.total.now, page.currency, page.products)
     months = [s for s in shelf if s.month != page.month] + [own]
@@ -185,14 +201,16 @@ def statement(
     }
 
     def made(limit: int) -> bytes:
-        odd = charts.odd_day(page, f)
-        explored = explorer_values(page.explorer, page.account_id, f, by="day", odd=odd, limit=limit)
-        return _made("page.html.j2", **values, **explored)
+        alike = {} if drawn is None else drawn.setdefault(limit, {})
+        if "explored" not in alike:
+            odd = charts.odd_day(page, f)
+            alike |= explorer_values(page.explorer, page.account_id, f, by="day", odd=odd, limit=limit)
+        return _made("page.html.j2", **values, drawn=alike, explored=alike["explored"])
 
     data = made(EXPLORER_LIMIT)
     if len(data) > LIMIT and page.explorer:
         data = made(explore.size(explore.fewer(page.explorer, EXPLORER_LIMIT)) - len(data) + LIMIT)
-    return data if len(data) <= LIMIT else _render("page.html.j2", **values, explored=None)
+    return data if len(data) <= LIMIT else _render("page.html.j2", **values, drawn={}, explored=None)
 
 
 def account(

@@ -16,6 +16,7 @@ stands in the bucket, so a run that breaks off loses none of it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -131,8 +132,8 @@ class Publisher:
             return replace(done, held=(held,))
         if page.final:
             self._refuse_changed(page, said, known)
-        count = _Count(self.store)
-        text = _json(said)
+        count = _Count(self.store, known.keys)
+        text, drawn = _json(said), {}
         for look in range(LOOKS):
             standing = known.hashes.get(page.month)
             known = known.with_month(page.month, text)
@@ -141,8 +142,8 @@ class Publisher:
             before = count.written
             self._products(page, known, count)
             if page.final and not look:
-                known = self._revision(page, made, text, known, count, explain)
-            self._month(page, made, text, known, count)
+                known = self._revision(page, made, text, known, count, explain, drawn)
+            self._month(page, made, text, known, count, drawn)
             self._menus(page, known, count)
             self._account(page, made, said, known, count)
             if count.written == before:
@@ -229,8 +230,9 @@ class Publisher:
         return _over(page, "final", newest) if newest and (True, newest) > (page.final, page.revision) else ""
 
     def _revision(
-        self, page: Page, made: tuple[making.File, ...], text: bytes, known: Shelf, count: _Count, explain: Explain | None
-    ) -> Shelf:
+        self, page: Page, made: tuple[making.File, ...], text: bytes, known: Shelf, count: _Count,
+        explain: Explain | None, drawn: dict[int, dict[str, Any]],
+    ) -> Shelf:  # fmt: skip
         """The revision's own folder. Its page is created last and once: where it stands, the folder is complete."""
         folder = revision_folder(page.account_id, page.month, page.revision)
         if f"{folder}/{PAGE}" in known.keys:
@@ -252,6 +254,7 @@ class Publisher:
             contact=self.contact,
             newest=links.month(page.month),
             explained=self._anchors(page, links, known),
+            drawn=drawn,
         )
         count.put(f"{folder}/{PAGE}", html, FOREVER)
         return known
@@ -262,14 +265,17 @@ class Publisher:
         href = links.to(key) if page.final and key in known.keys else None
         return Anchors(page, href) if href else None
 
-    def _month(self, page: Page, made: tuple[making.File, ...], text: bytes, known: Shelf, count: _Count) -> None:
+    def _month(
+        self, page: Page, made: tuple[making.File, ...], text: bytes, known: Shelf, count: _Count,
+        drawn: dict[int, dict[str, Any]],
+    ) -> None:  # fmt: skip
         folder = month_folder(page.account_id, page.month)
         links = self.links_of(page.account_id, folder)
         for file in made:
             count.put(f"{folder}/{file.name}", file.data, CURRENT, _disposition(page.account_id, page.month, file.name))
         html = pages.statement(
             page, links, [f.info() for f in made], known.months, contact=self.contact,
-            explained=self._anchors(page, links, known),
+            explained=self._anchors(page, links, known), drawn=drawn,
         )  # fmt: skip
         count.put(f"{folder}/{PAGE}", html, CURRENT)
         count.put(f"{folder}/{SUMMARY}", text, CURRENT)
@@ -386,16 +392,18 @@ class Publisher:
 class _Count:
     """Puts objects, leaves identical ones alone, and counts both."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, there: Iterable[str] | None = None) -> None:
         self.store = store
+        # What was not listed a moment ago need not be looked up; None: nothing was listed.
+        self.there = None if there is None else set(there)
         self.written = self.kept = 0
         self._lock = Lock()
 
     def put(self, key: str, data: bytes, cache: str, disposition: str = "inline") -> None:
-        try:
-            same = self.store.digest(key) == hashlib.sha256(data).hexdigest()
-        except NotFound:
-            same = False
+        same = False
+        if self.there is None or key in self.there:
+            with contextlib.suppress(NotFound):
+                same = self.store.digest(key) == hashlib.sha256(data).hexdigest()
         if not same:
             self._put(key, data, cache, disposition)
         self._add(same)
@@ -412,6 +420,8 @@ class _Count:
     def _put(self, key: str, data: bytes, cache: str, disposition: str) -> None:
         kind = TYPES[key[key.rindex(".") :]]
         self.store.put(key, data, content_type=kind, cache_control=cache, disposition=disposition)
+        if self.there is not None:
+            self.there.add(key)
 
     def _add(self, same: bool) -> None:
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import uuid
 from collections.abc import Iterator
 from email import message_from_bytes
 from pathlib import Path
@@ -18,7 +19,7 @@ class _Keep:
         self.folder = folder
 
     async def handle_DATA(self, server, session, envelope) -> str:
-        identity = message_from_bytes(envelope.content)["Message-ID"] or "no-id"
+        identity = message_from_bytes(envelope.content)["Message-ID"] or f"no-id-{uuid.uuid4()}"  # as Airflow's own mails
         name = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{identity.strip('<>')}--{envelope.rcpt_tos[0]}")
         (self.folder / f"{name}.eml").write_bytes(envelope.content)
         return "250 kept"

@@ -22,6 +22,26 @@ LISTED_DAILY = "number"
 """A number is listed again every day it is owned."""
 
 
+def paired(events: pl.DataFrame, charges: pl.DataFrame) -> pl.DataFrame | None:
+    """The accepted events (`KEY`, provider_account, direction, numbers), each with the account_id of its charge; None unless
+    every event has just one charge and every charge just one event.
+
+    Records are told apart by 64 bits of a hash, which costs a tenth of joining by text. That two of a day share them, and
+    one of these is the one that is missing, is not to be expected in the age of the universe.
+    """
+    columns = [*KEY, "provider_account", "direction", "from_number", "to_number"]
+    due = events.lazy().filter(pl.col("outcome") == "accepted").select(columns).collect()
+    if due.height != charges.height:
+        return None
+    number = pl.col("record_id").hash(0) ^ pl.col("kind").hash(1)
+    mine, theirs = (frame.select(number).to_series() for frame in (due, charges))
+    at, of = mine.arg_sort(), theirs.arg_sort()
+    if not mine.gather(at).equals(theirs.gather(of), check_names=False):
+        return None
+    back = pl.DataFrame({"at": at, "of": of}).sort("at")["of"]
+    return due.with_columns(charges["account_id"].cast(pl.Categorical).gather(back).cast(pl.String))
+
+
 def whose(
     rows: pl.DataFrame, events: pl.DataFrame, charges: pl.DataFrame, owners: pl.DataFrame | None = None
 ) -> tuple[str, ...]:
@@ -52,14 +72,18 @@ def sharing(
 
 
 def conserved(
-    events: pl.DataFrame, charges: pl.DataFrame, where: str, owners: pl.DataFrame | None = None
-) -> Iterator[Result]:
-    """Every record has one outcome, every outcome but acceptance a reason, every accepted one a charge."""
+    events: pl.DataFrame, charges: pl.DataFrame, where: str, owners: pl.DataFrame | None = None,
+    pairs: pl.DataFrame | None = None,
+) -> Iterator[Result]:  # fmt: skip
+    """Every record has one outcome, every outcome but acceptance a reason, every accepted one a charge. ``pairs``: what
+    `paired` says, where it was asked."""
     unexplained = events.filter((pl.col("outcome") != "accepted") & pl.col("reason").is_null())
     if unexplained.height:
         finding = f"has {unexplained.height} record(s) that are not billed and say no reason"
         concerned = whose(unexplained, events, charges, owners)
         yield broken("nothing lost", where, finding, "load the day again with python -m etl run", concerned)
+    if pairs is not None:
+        return
     due = events.filter(pl.col("outcome") == "accepted")
     uncharged = due.join(charges, on=KEY, how="anti")
     unfounded = charges.join(due, on=KEY, how="anti")
@@ -102,6 +126,8 @@ def once(
     events: pl.DataFrame, charges: pl.DataFrame, where: str, owners: pl.DataFrame | None = None
 ) -> Iterator[Result]:
     """Each (kind, record_id) has one row: no second outcome in its partition."""
+    if events["record_id"].hash().n_unique() == events.height:
+        return
     twice = events.filter(events.select(KEY).is_duplicated())
     if twice.height:
         finding = f"has {twice.height} rows that share a record, first {twice['record_id'].min()}"
@@ -217,18 +243,29 @@ def known(accounts: Collection[str], customers: Collection[str], where: str) -> 
 
 
 def belongs(
-    charges: pl.DataFrame, events: pl.DataFrame, numbers: pl.DataFrame, provider_accounts: pl.DataFrame, where: str
-) -> Iterator[Result]:
+    charges: pl.DataFrame, events: pl.DataFrame, numbers: pl.DataFrame, provider_accounts: pl.DataFrame, where: str,
+    pairs: pl.DataFrame | None = None,
+) -> Iterator[Result]:  # fmt: skip
     """Who is billed owns our number, on some day, or the provider's account of the record. ``numbers``: number_e164,
-    account_id; ``provider_accounts``: provider_account, account_id."""
+    account_id; ``provider_accounts``: provider_account, account_id; ``pairs``: as for `conserved`."""
     ours = pl.when(pl.col("direction") == "outbound").then("from_number").otherwise("to_number")
+
+    def strangers(named: pl.DataFrame) -> pl.DataFrame:
+        return named.join(provider_accounts, on=["provider_account", "account_id"], how="anti").join(
+            numbers, on=["number_e164", "account_id"], how="anti"
+        )
+
+    if pairs is not None:
+        some = pairs.lazy().filter(pl.col("account_id") != UNASSIGNED, ~pl.col("kind").is_in(NUMBERLESS))
+        # Who is billed for what is said by as many rows as there are numbers.
+        whom = some.select("provider_account", "account_id", number_e164=ours).unique().collect()
+        if strangers(whom).is_empty():
+            return
     billed = charges.filter(pl.col("account_id") != UNASSIGNED, ~pl.col("kind").is_in(NUMBERLESS)).select(
         *KEY, "account_id"
     )
     named = billed.join(events.select(*KEY, "provider_account", number_e164=ours), on=KEY)
-    foreign = named.join(provider_accounts, on=["provider_account", "account_id"], how="anti").join(
-        numbers, on=["number_e164", "account_id"], how="anti"
-    )
+    foreign = strangers(named)
     for account in foreign["account_id"].unique().sort():
         count = foreign.filter(pl.col("account_id") == account).height
         yield broken(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from itertools import groupby
+from typing import Literal
 
 import polars as pl
 
@@ -12,19 +13,23 @@ import etl.audit.bounds as of_bounds
 import etl.audit.corrected as corrected
 import etl.audit.days as of_day
 import etl.audit.months as of_month
+import etl.audit.noted as noted
 import etl.audit.stored as stored
 from etl import acceptance
-from etl.audit.invariants import BOUNDS, BROKEN, NOT_CHECKED, OF_A_MONTH, OF_A_SOURCE, Result, broken, judged
+from etl.audit.invariants import BOUNDS, BROKEN, NOT_CHECKED, OF_A_MONTH, OF_A_SOURCE, OK, Result, broken, judged
 from etl.directory import Directory
 from etl.lake import EXPIRED, Erased, Lake, Partition, SchemaMismatch, StoreError, Version
 from etl.lake.checks import Inspected
 from etl.manifests import closings, revisions, rows_as_closed
+from etl.money import MONEY
 from etl.periods import Month
 from etl.schemas import DATASETS
 from etl.settings import BoundsSettings
 
 ReadAgain = Callable[[date, str], pl.DataFrame]
 """(day, source) → `schemas.Events` as the kept pages say today."""
+
+Notes = Literal["", "read", "write"]
 
 EVENTS = (
     "record_id", "kind", "outcome", "reason", "provider_account", "direction", "type", "status", "occurred_at", "from_number",
@@ -56,20 +61,22 @@ def examine(
     more: Iterable[date] = (),
     read_again: ReadAgain | None = None,
     deep: bool = False,
+    notes: Notes = "",
 ) -> list[Result]:
     """A verdict on every invariant (docs/audit.md) for these UTC days, the months they lie in, and more ``months`` as a
     whole; changes nothing. ``more``: days beside them, without their months.
 
     What cannot be checked is `NOT_CHECKED` and says why, never ok. ``bounds``: none, and nothing is out of bounds.
     ``deep`` reads and hashes every version ever committed of these partitions, and every kept page; with
-    ``read_again`` it also reads the pages once more.
+    ``read_again`` it also reads the pages once more. ``notes``: with "read" a day whose rows were all found well before
+    is not read again, with "write" what is found well now is noted, too (`etl.audit.noted`); never with ``deep``.
     """
     asked = set(days)
-    run = _Audit(lake, sorted({*asked, *more}), list(sources), directory, read_again, deep)
+    run = _Audit(lake, sorted({*asked, *more}), list(sources), directory, read_again, deep, "" if deep else notes)
     for _, some in groupby(run.days, key=Month.of):
         run.look_at_days(together := list(some))
         for day in together:
-            run.day(day)
+            run.noted_day(day)
     run.over_all()
     if bounds:
         run.bounds(bounds)
@@ -80,7 +87,7 @@ def examine(
 
 def out_of_bounds(lake: Lake, days: Iterable[date], bounds: BoundsSettings) -> list[Result]:
     """The verdict on ``bounds`` alone."""
-    run = _Audit(lake, sorted(set(days)), [], None, None, False)
+    run = _Audit(lake, sorted(set(days)), [], None, None, False, "")
     run.bounds(bounds)
     return run.results
 
@@ -88,13 +95,14 @@ def out_of_bounds(lake: Lake, days: Iterable[date], bounds: BoundsSettings) -> l
 class _Audit:
     def __init__(
         self, lake: Lake, days: list[date], sources: list[str], directory: Directory | None, read_again: ReadAgain | None,
-        deep: bool,
+        deep: bool, notes: Notes,
     ) -> None:  # fmt: skip
         self.lake, self.days, self.sources, self.directory = lake, days, sources, directory
-        self.read_again, self.deep = read_again, deep
+        self.read_again, self.deep, self.notes = read_again, deep, notes
         self.results: list[Result] = []
         self._versions: dict[Partition, Version] = {}
         self._seen: dict[Partition, Inspected] = {}
+        self._known: dict[date, list[tuple[str, str]] | None] = {}
         self._owners = None if directory is None else pl.DataFrame(
             [(sid, a.account_id) for a in directory.accounts for sid in a.provider_accounts],
             schema={"provider_account": pl.String, "account_id": pl.String}, orient="row",
@@ -104,17 +112,74 @@ class _Audit:
 
     def look_at_days(self, days: Iterable[date]) -> None:
         """Ask the store for all that these days need at once, for it may be far away."""
+        of_days = {day: self._of_day(day) for day in days}
+        self._look(p for partitions in of_days.values() for p in partitions)
+        self._known = {day: self._note(day, partitions) for day, partitions in of_days.items()} if self.notes else {}
+        self._fetch(p for day, partitions in of_days.items() if not self._known.get(day) for p in partitions)
+
+    def _of_day(self, day: date) -> list[Partition]:
         of_sources = ("raw", "events", "charges", "ledger", "reconciled")
-        self._look(
-            [Partition.of("daily", date=day) for day in days]
-            + [Partition.of(d, date=day, source=s) for day in days for s in self.sources for d in of_sources]
-        )
+        return [Partition.of("daily", date=day)] + [
+            Partition.of(d, date=day, source=s) for s in self.sources for d in of_sources
+        ]
 
     def _look(self, partitions: Iterable[Partition]) -> None:
         found = self.lake.inspect_all(partitions, deep=self.deep)
         # What is wrong is looked at again by itself: a commit may have come in between.
         self._seen |= {p: one for p, one in found.items() if not one.findings}
-        self.lake.fetch(one.versions[-1] for one in found.values() if one.versions)
+
+    def _fetch(self, partitions: Iterable[Partition]) -> None:
+        self.lake.fetch(self._seen[p].versions[-1] for p in partitions if p in self._seen and self._seen[p].versions)
+
+    # ------------------------------------------------------------------------------------------------ notes
+
+    def noted_day(self, day: date) -> None:
+        """`day`, or what is noted of its rows, with a new look at what the store has of them."""
+        known, begun = self._known.get(day), len(self.results)
+        if known and self._as_noted(day, known):
+            return
+        del self.results[begun:]
+        self.day(day)
+        if self.notes == "write" and (content := self._content(self._of_day(day))):
+            noted.write(self.lake, noted.day_key(day, content), self.results[begun:])
+
+    def _note(self, day: date, partitions: list[Partition]) -> list[tuple[str, str]] | None:
+        content = self._content(partitions)
+        return noted.read(self.lake, noted.day_key(day, content)) if content else None
+
+    def _content(self, partitions: list[Partition]) -> str:
+        """`noted.content` of the newest versions; empty where one could not be looked at or the day is not whole."""
+        seen = {p: self._seen[p].versions for p in partitions if p in self._seen}
+        whole = all(p in seen for p in partitions) and all(
+            versions for p, versions in seen.items() if p.dataset not in ("ledger", "reconciled")
+        )
+        heads = [versions[-1] for versions in seen.values() if versions]
+        return noted.content(self.lake, heads, self.directory, self.sources) if whole else ""
+
+    def _as_noted(self, day: date, known: list[tuple[str, str]]) -> bool:
+        """Whether all that is looked at every time is well, too; then that and what is noted are the verdicts."""
+        again, begun = f"run python -m etl run --date {day}", len(self.results)
+        for p in self._of_day(day):
+            if head := self._inspect(p, again):
+                self._versions[p] = head
+        for source in self.sources:
+            at = Partition.of("raw", date=day, source=source)
+            where, head = f"date={day}/source={source}", self._versions[at]
+            if head.reason == EXPIRED:
+                self._judge("raw kept", where)
+                continue
+            try:
+                raw = self.lake.read(head)
+            except (StoreError, SchemaMismatch, pl.exceptions.PolarsError):
+                return False
+            kept = stored.raw_kept(self.lake, head, raw, where, lambda _: (), self._stored(at), deep=False)
+            self._judge("raw kept", where, kept)
+        if any(result.verdict != OK for result in self.results[begun:]):
+            return False
+        self.results += [Result(invariant, where, OK) for invariant, where in known]
+        return True
+
+    # ------------------------------------------------------------------------------------------------ rows
 
     def day(self, day: date) -> None:
         again = f"run python -m etl run --date {day}"
@@ -147,14 +212,15 @@ class _Audit:
             self._skip([n for n in OF_A_SOURCE if n != "complete"], where, "is not loaded", again)
             return charges
         self._pages(raw_at, raw, events, charges, day, source, again)
-        self._judge("nothing lost", where, of_day.conserved(events, charges, where, self._owners))
+        pairs = of_day.paired(events, charges)
+        self._judge("nothing lost", where, of_day.conserved(events, charges, where, self._owners, pairs))
         self._judge("one outcome each", where, of_day.once(events, charges, where, self._owners))
         self._judge("no price is never zero", where, of_day.priced(charges, where))
         self._judge("segments recounted", where, of_day.recounted(events, charges, where, self._owners))
         self._judge("in its day", where, of_day.in_its_day(events, charges, day, where, self._owners))
         if self._customers("charges", charges, where):
             numbers = self.directory.numbers.select("number_e164", "account_id").unique()
-            self._judge("nobody else's", where, of_day.belongs(charges, events, numbers, self._owners, where))
+            self._judge("nobody else's", where, of_day.belongs(charges, events, numbers, self._owners, where, pairs))
         return charges
 
     def _pages(
@@ -188,7 +254,7 @@ class _Audit:
     ) -> Iterator[Result]:
         """The pages kept now; of earlier versions too when some record needs them, for an older page may say newer."""
         kept = set(raw["sha256"])
-        if set(events["raw_sha256"]) - kept:
+        if set(events["raw_sha256"].unique()) - kept:
             for version in self.lake.history(at):
                 try:
                     kept |= set(self.lake.read(version, ["sha256"])["sha256"])
@@ -211,8 +277,32 @@ class _Audit:
         heads = [v for p, v in self._versions.items() if p.dataset == "charges"]
         where = f"{self.days[0]} to {self.days[-1]}"
         if heads:
-            rows = self.lake.scan(heads, ["date", "source", "kind", "record_id", "account_id"]).collect()
-            self._judge("one outcome each", where, of_day.once_over_all(rows, where))
+            begun, key = len(self.results), noted.once_key(self.days, noted.content(self.lake, heads, None, ()))
+            if self.notes and noted.read(self.lake, key):
+                self.results.append(Result("one outcome each", where, OK))
+                return
+            self._judge("one outcome each", where, self._twice(heads, where))
+            if self.notes == "write":
+                self._note_once(key, heads, self.results[begun:])
+
+    def _note_once(self, key: str, heads: Sequence[Version], results: list[Result]) -> None:
+        """Of all these days, and of each month of them by itself: that is what closing asks."""
+        noted.write(self.lake, key, results)
+        by_month = groupby(sorted(heads, key=lambda v: v.partition["date"]), key=lambda v: v.partition["date"][:7])
+        for _, some in by_month:
+            part = list(some)
+            days = [date.fromisoformat(v.partition["date"]) for v in part]
+            noted.write(self.lake, noted.once_key(days, noted.content(self.lake, part, None, ())), results)
+
+    def _twice(self, heads: Sequence[Version], where: str) -> Iterator[Result]:
+        """Of each record only a number at first, so that a month of millions a day fits; ids of one number are looked at."""
+        record = pl.col("record_id").hash()
+        single = [self.lake.scan([head]).filter(pl.col("kind") != of_day.LISTED_DAILY) for head in heads]
+        numbers = pl.concat([rows.select(record).collect().to_series() for rows in single]).sort()
+        again = numbers.filter(numbers == numbers.shift(1)).unique()
+        if len(again):
+            rows = self.lake.scan(heads).filter(record.is_in(again.implode()))
+            yield from of_day.once_over_all(rows.select("date", "source", "kind", "record_id", "account_id").collect(), where)
 
     def bounds(self, bounds: BoundsSettings) -> None:
         """No account's day out of bounds, unless it was accepted."""
@@ -225,7 +315,8 @@ class _Audit:
             heads = list(self.lake.heads("daily", date=(first, last)).values())
             if heads:
                 accepted = {month: acceptance.names(self.lake, month) for month in {Month.of(d) for d in self.days}}
-                yield from of_bounds.beyond(self.lake.scan(heads, asked).collect(), self.days, bounds, accepted)
+                charged = self.lake.scan(heads, asked).group_by(asked[:-1]).agg(pl.col("charge").sum())
+                yield from of_bounds.beyond(charged.collect(), self.days, bounds, accepted)
 
         self._judge(BOUNDS, where, found())
 
@@ -234,7 +325,9 @@ class _Audit:
     def month(self, month: Month) -> None:
         where, again = f"month={month}", f"run python -m etl run for a day of {month}"
         datasets = ("statement", "monthly", "credits", "holdings", "corrections")
-        self._look(Partition.of(d, month=str(month)) for d in datasets)
+        partitions = [Partition.of(d, month=str(month)) for d in datasets]
+        self._look(partitions)
+        self._fetch(partitions)
         lines, monthly, ledger = (
             self._read(Partition.of(dataset, month=str(month)), columns, again)
             for dataset, columns in (("statement", None), ("monthly", MONTHLY), ("credits", None))
@@ -262,7 +355,8 @@ class _Audit:
     def _sums(self, month: Month, lines: pl.DataFrame, monthly: pl.DataFrame, where: str) -> Iterator[Result]:
         columns = ["account_id", "line", "currency", "charge"]
         heads = list(self.lake.heads("daily", date=(month.first, month.days[-1])).values())
-        daily = self.lake.scan(heads, columns).collect() if heads else DATASETS["daily"].empty().select(columns)
+        rows = self.lake.scan(heads, columns) if heads else DATASETS["daily"].empty().lazy().select(columns)
+        daily = rows.group_by(columns[:-1]).agg(pl.col("charge").sum().cast(MONEY)).collect()
         yield from of_month.sums(lines, daily, monthly, where)
 
     def _told(self, month: Month, lines: pl.DataFrame | None, where: str) -> Iterator[Result]:

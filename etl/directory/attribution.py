@@ -16,6 +16,8 @@ from etl.settings import ConfigurationError
 
 NUMBERLESS = ("video", "recording")
 """Kinds of events whose owner no number tells."""
+SAID = ("owner_kind", "owner_id", "campaign_id", "registered")
+"""What a record itself may say; it goes before what its number says."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class Directory:
         Reads kind, provider_account, direction, from_number, to_number and carrier; of a day with recordings or video
         also record_id, parent_id and occurred_at. Fills direction (video) and carrier (messages, by carriers.csv).
 
+        An owner that owners.csv knows, a campaign and a registration that the record itself names (`SAID`) go first.
         Our number is the sender of what goes out and the recipient of what comes in. Its row in force on ``day`` names
         account and owner; a number without one leaves the owner unassigned and the account to the provider's
         sub-account. What neither knows is account ``unassigned``, shown and never billed. A recording is whose its call
@@ -129,7 +132,11 @@ class Directory:
         detecting = in_force(self.detection, day).select("account_id", "campaign_id", "voice_detection")
         numbers = in_force(self.numbers, day).join(detecting, on=["account_id", "campaign_id"], how="left")
         kinds = set(events["kind"].unique())
-        owned = _by_number(events, numbers, self._of_provider, [k for k in NUMBERLESS if k in kinds])
+        said = [c for c in SAID if c in events.columns]
+        bare = events.drop(said)
+        owned = _by_number(bare, numbers, self._of_provider, [k for k in NUMBERLESS if k in kinds])
+        if any(events[c].null_count() < events.height for c in said):
+            owned = _as_said(owned, events.select(said), self.owners, detecting)
         if "video" in kinds:
             owned = _by_identity(owned, self.identities)
         return _by_call(owned) if "recording" in kinds else owned
@@ -180,10 +187,13 @@ def _by_number(
         "owner_kind", "owner_id", "campaign_id", "registered", "number_class", "voice_detection",
         _our_number="number_e164", _number_account="account_id",
     )  # fmt: skip
+    asked = events.with_columns(_our_number=ours)
+    if rows.is_empty():
+        found = asked.with_columns(pl.lit(None, t).alias(c) for c, t in rows.schema.items() if c != "_our_number")
+    else:
+        found = asked.join(rows, on="_our_number", how="left", maintain_order="left")
     return (
-        events.with_columns(_our_number=ours)
-        .join(rows, on="_our_number", how="left", maintain_order="left")
-        .join(of_provider, on="provider_account", how="left", maintain_order="left")
+        found.join(of_provider, on="provider_account", how="left", maintain_order="left")
         .with_columns(
             account_id=pl.coalesce("_number_account", "_provider_account_id", pl.lit(UNASSIGNED)),
             owner_kind=pl.col("owner_kind").fill_null(UNASSIGNED),
@@ -191,6 +201,31 @@ def _by_number(
             voice_detection=pl.col("voice_detection").fill_null(False),
         )
         .drop("_our_number", "_number_account", "_provider_account_id")
+    )
+
+
+def _as_said(
+    events: pl.DataFrame, said: pl.DataFrame, owners: pl.DataFrame, detecting: pl.DataFrame
+) -> pl.DataFrame:
+    """``events``, where those whose record names an owner that owners.csv knows, a campaign or a registration (`SAID`, the
+    same rows) take that. A campaign's voice detection is the campaign's."""
+    known = owners.select("account_id", "owner_kind", "owner_id").unique()
+    told = said.with_columns(events["account_id"])
+    believed = told.join(
+        known.with_columns(_known=pl.lit(True)), on=known.columns, how="left", maintain_order="left"
+    ).with_columns(pl.when("_known").then(c).alias(c) for c in ("owner_kind", "owner_id"))
+    campaigns = detecting.rename({"voice_detection": "_detected"})
+    switched = believed.join(campaigns, on=["account_id", "campaign_id"], how="left", maintain_order="left")
+    mine = pl.DataFrame([switched[c].alias(f"_{c}") for c in (*SAID, "_detected")])
+    return (
+        pl.concat([events, mine], how="horizontal")
+        .with_columns(
+            *(pl.coalesce(f"_{c}", c).alias(c) for c in SAID),
+            voice_detection=pl.when(pl.col("_campaign_id").is_not_null())
+            .then(pl.col("__detected").fill_null(False))
+            .otherwise("voice_detection"),
+        )
+        .drop(mine.columns)
     )
 
 

@@ -23,25 +23,32 @@ class Jobs(MovedVerbs, RetentionVerbs, InvoiceVerbs, CloseVerbs):
     """The verbs, bound to one configuration and one run."""
 
     def run_day(self, day: date, sources: Iterable[str] | None = None) -> Report:
-        """pull → normalise → rate and compare for each source, then roll up. A source that fails stops the day, not the others'."""
+        """pull → normalise → rate and compare for each source, then roll up; the days before as well, for which records came
+        late. A source that fails stops the day, not the others'."""
         done: list[Done] = []
+        earlier: set[date] = set()
         for source in sources or self.sources:
             done += [self.pull(day, source), *self.normalise(day, source)]
             done += [self.rate(day, source), self.compare(day, source)]
-        done.append(self.roll_up(day))
+            for own in self.brought_late(day, source):
+                done.append(self.rate(own, source))
+                earlier.add(own)
+        done += [self.roll_up(own) for own in (*sorted(earlier), day)]
         return Report(tuple(done), tuple(held(done)))
 
     def audit(
-        self, days: Iterable[date], *, months: Iterable[Month] = (), more: Iterable[date] = (), deep: bool = False
-    ) -> list:
+        self, days: Iterable[date], *, months: Iterable[Month] = (), more: Iterable[date] = (), deep: bool = False,
+        notes: str = "",
+    ) -> list:  # fmt: skip
         """A verdict on every invariant for these UTC days from go-live on, their months, ``months`` as a whole, and ``more``
-        days without their months: `etl.audit.examine`. Changes nothing."""
+        days without their months: `etl.audit.examine`. Changes nothing but, with ``notes`` of "write", what is noted
+        of days that are well; with it and with "read" they are not read again."""
         from etl.audit import examine
 
         due, beside = ([day for day in some if day >= self.settings.start] for some in (days, more))
         return examine(
             self.lake, due, self.settings.sources, self.directory, bounds=self.settings.bounds, months=months,
-            more=beside, read_again=self.read_again, deep=deep,
+            more=beside, read_again=self.read_again, deep=deep, notes=notes,
         )  # fmt: skip
 
     def rate_day(self, day: date, sources: Iterable[str] | None = None) -> list[Done]:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -183,8 +183,10 @@ class Base:
         import polars as pl
 
         from etl.rating.card import FEE_KEY, PRICE_KEY, in_force
-        from etl.retention import PARTIES, beyond
+        from etl.retention import PARTIES, any_cut, beyond
 
+        if not any_cut(events):
+            return set()
         tables = {
             "prices.csv": (in_force(self.card.prices, day, PRICE_KEY), ["to_number"]),
             "carrier_fees.csv": (in_force(self.card.fees, day, FEE_KEY), ["to_number"]),
@@ -196,7 +198,8 @@ class Base:
         """Compute and commit one partition, unless its head came from the same inputs, code and settings.
 
         ``gather() -> (inputs, compute)`` reads the input heads, and is asked after the base was read: whoever commits
-        newer inputs in between moves the base, so an older answer never lands on a newer one. ``settled``: only other
+        newer inputs in between moves the base, so an older answer never lands on a newer one. ``compute(base) -> (frames,
+        counts)``: one frame or several; counts may be a function, asked when the last was taken. ``settled``: only other
         partitions are a reason to compute again, not other code, settings or files.
         """
         from etl.lake import Stale
@@ -209,15 +212,16 @@ class Base:
             if fresh and (settled or (base.code, base.config) == (self.lake.code, self.lake.config)):
                 self.lake.heal(target.dataset, **dict(target.keys))
                 return Done(verb, target.path, base.seq, base.rows, False, _numbers(base.sums))
-            frame, counted = compute(base)
-            sums = {name: str(n) for name, n in counted.items()}
+            frames, counted = compute(base)
+            count = counted if callable(counted) else partial(dict, counted)
+            sums = partial(_texts, count)
             try:
-                version = self.lake.commit(target, frame, base=base, inputs=inputs or {}, sums=sums, reason=verb)
+                version = self.lake.commit(target, frames, base=base, inputs=inputs or {}, sums=sums, reason=verb)
             except Stale:
                 log.info("%s moved while %s was computing (attempt %d); computing again", target, verb, attempt + 1)
                 continue
             changed = base is None or version.seq != base.seq
-            return Done(verb, target.path, version.seq, version.rows, changed, counted)
+            return Done(verb, target.path, version.seq, version.rows, changed, count())
         raise Stale(
             f"{target} moved {STALE_TRIES} times while {verb} was computing: is another run of the same day on?"
         )
@@ -226,6 +230,10 @@ class Base:
 def weighed(history: Sequence[Version]) -> set[str]:
     """What the newest version that says so had `WEIGHED`."""
     return set(next((v.inputs[WEIGHED] for v in reversed(history) if WEIGHED in v.inputs), "").splitlines())
+
+
+def _texts(count: Callable[[], Mapping[str, int]]) -> dict[str, str]:
+    return {name: str(n) for name, n in count().items()}
 
 
 def _numbers(sums: Mapping[str, str]) -> dict[str, int]:

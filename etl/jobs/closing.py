@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,14 @@ class _Stand:
     closed: Mapping[str, Mapping]
     reconciled: Mapping[Partition, Version]
 
+    @cached_property
+    def totals(self) -> Mapping[str, Decimal]:
+        """account_id → what it is billed."""
+        import polars as pl
+
+        totals = self.stated.filter(pl.col("section") == "total").group_by("account_id").agg(pl.col("amount").sum())
+        return dict(totals.iter_rows())
+
 
 class CloseVerbs(MonthVerbs):
     """A month is closed account by account; what holds one says so and holds no other."""
@@ -48,16 +56,17 @@ class CloseVerbs(MonthVerbs):
         for account_id in chosen:
             self.directory.account(account_id)
         stand, standing = self._judged_for(month, chosen, on or self._today())
-        results = []
+        results, told, named = [], self._told(month), closing.every_named(self.directory)
         for account_id in chosen:
             if account_id in stand.closed:
-                later = self._later(month, stand.closed[account_id], stand.stated)
+                later = self._changed_since(month, stand.closed[account_id], stand.stated)
                 revision = stand.closed[account_id]["revision"]
                 results.append(closing.Closing(account_id, month, revision, later=later))
             elif standing[account_id].holds:
                 results.append(closing.Closing(account_id, month, 0, standing[account_id].holds))
             else:
-                document = self._manifest(month, account_id, stand, standing[account_id].accepted)
+                accepted, names = standing[account_id].accepted, named(account_id)
+                document = self._manifest(month, account_id, stand, accepted, told.get(account_id, {}), names)
                 results.append(closing.close(self.lake, document))
         self.__dict__.pop("statements", None)
         return results
@@ -83,7 +92,10 @@ class CloseVerbs(MonthVerbs):
                     f"{month} is not closed for {account_id}: python -m etl close --month {month} --account {account_id}"
                 )
             holds, accepted = standing[account_id].holds, standing[account_id].accepted
-            document = self._manifest(month, account_id, stand, accepted, last["revision"] + 1, reason.strip())
+            document = self._manifest(
+                month, account_id, stand, accepted, self._told(month).get(account_id, {}),
+                closing.named(self.directory, account_id), last["revision"] + 1, reason.strip(),
+            )  # fmt: skip
 
             def outcome(newest: Mapping, held: tuple[str, ...] = (), last: Mapping = last) -> Reopening:
                 totals = Decimal(newest["total"]), Decimal(last["total"])
@@ -148,7 +160,8 @@ class CloseVerbs(MonthVerbs):
         due = [day for day in month.days if day >= self.settings.start]
         lacking = missing(self.lake, rolled, month, self.settings.sources, self.settings.start)
         days = [] if mail or customers <= set(closed) else [day for day in due if day not in lacking]
-        found = [r for r in self.audit(days, months=[month]) if r.verdict == BROKEN and r.invariant != BOUNDS]
+        results = self.audit(days, months=[month], notes="read")
+        found = [r for r in results if r.verdict == BROKEN and r.invariant != BOUNDS]
         bounds = out_of_bounds(self.lake, due, self.settings.bounds) if mail else []
         held: dict[str, str] = {}
         for account in sorted(customers | set(closed)):
@@ -207,7 +220,7 @@ class CloseVerbs(MonthVerbs):
 
         window = (month.first, month.days[-1])
         quarantined = sum(int(v.sums.get("quarantined", 0)) for v in self.lake.heads("events", date=window).values())
-        daily = self._daily(self._month_days(month))
+        daily = self._daily(self._month_days(month)).select("account_id", "line", "events").collect()
         billed = pl.col("account_id").is_in([a.account_id for a in self.directory.of_month(month)])
         second = pl.col("line").is_in(SECOND_LINES)
         strays = daily.filter(~billed & ~second)["events"].sum()
@@ -254,30 +267,30 @@ class CloseVerbs(MonthVerbs):
         raise Stale(f"{month} was rolled up again {STALE_TRIES} times while it was closing: is another run on?")
 
     def _manifest(
-        self, month: Month, account_id: str, stand: _Stand, accepted: Iterable[str], revision: int = 1, reason: str = ""
-    ) -> dict:
-        import polars as pl
-
+        self, month: Month, account_id: str, stand: _Stand, accepted: Iterable[str], told: Mapping[str, int],
+        names: Mapping[str, pl.DataFrame], revision: int = 1, reason: str = "",
+    ) -> dict:  # fmt: skip
         from etl import closing
 
-        mine = (pl.col("account_id") == account_id) & (pl.col("section") == "total")
-        total: Decimal = stand.stated.filter(mine)["amount"].sum()
         return closing.manifest(
-            self.lake, self.directory.account(account_id), month, stand.head, stand.rolled, stand.by_month, total=total,
+            self.lake, self.directory.account(account_id), month, stand.head, stand.rolled, stand.by_month,
+            total=stand.totals.get(account_id, Decimal(0)),
             closed_at=self.clock().astimezone(UTC).isoformat(timespec="seconds"), reconciled=stand.reconciled.values(),
-            provider_accounts=self.directory.own_provider_accounts(account_id),
-            names=closing.named(self.directory, account_id), accepted=accepted, told=self._told(month, account_id),
+            provider_accounts=self.directory.own_provider_accounts(account_id), names=names, accepted=accepted, told=told,
             revision=revision, reason=reason,
         )  # fmt: skip
 
-    def _told(self, month: Month, account_id: str) -> dict[str, int]:
-        """Earlier months and the revisions of them that are the account's newest."""
+    def _told(self, month: Month) -> dict[str, dict[str, int]]:
+        """account_id → earlier months and the revisions of them that are its newest."""
         from etl.manifests import revisions
 
-        known = {str(m): revisions(self.lake, m).get(account_id) for m in self._earlier(month)}
-        return {m: revision for m, revision in known.items() if revision}
+        found: dict[str, dict[str, int]] = {}
+        for earlier in self._earlier(month):
+            for account_id, revision in revisions(self.lake, earlier).items():
+                found.setdefault(account_id, {})[str(earlier)] = revision
+        return found
 
-    def _later(self, month: Month, manifest: Mapping, stated: pl.DataFrame) -> str:
+    def _changed_since(self, month: Month, manifest: Mapping, stated: pl.DataFrame) -> str:
         """What changed since the month was closed, and on which statements it is corrected."""
         from etl.closing import corrected_in, later
         from etl.manifests import closings
@@ -345,24 +358,27 @@ class CloseVerbs(MonthVerbs):
 
         holding = self._holding(month, accounts, stated, rolled, changed, today)
         found = judged(holding)
-        return found if all(one.holds for one in found.values()) else judged(self._promised(month, holding, changed))
+        return found if all(one.holds for one in found.values()) else judged(self._promised(month, holding, changed, notes="write"))
 
     def _holding(
         self, month: Month, accounts: Iterable[str], stated: pl.DataFrame, rolled: Mapping, changed: Mapping, today: date
     ) -> dict[str, list[Hold]]:  # fmt: skip
         """Every hold of each account but those of the audit, accepted or not."""
-        from etl.closing import Hold, holds, missing_days
+        from etl.closing import Hold, holds_of, missing_days
 
         lacking = missing_days(self.lake, rolled, month, self.settings.sources, self.settings.start)
         lacking += [s for s in self._stale_days(rolled) if not any(s[:10] == named[:10] for named in lacking)]
         earliest = month.end + timedelta(days=self.settings.close_after_days)
         more = self._held_more(month, accounts, rolled, changed, today)
-        return {a: [Hold(s) for s in holds(a, month, stated, lacking, earliest, today)] + more[a] for a in accounts}
+        found = holds_of(accounts, month, stated, lacking, earliest, today)
+        return {a: [*map(Hold, found[a]), *more[a]] for a in accounts}
 
     def _held_more(
         self, month: Month, accounts: Iterable[str], rolled: Mapping, changed: Mapping, today: date
     ) -> dict[str, list[Hold]]:
         """What the month before, the provider's totals and the provider's prices hold against each account."""
+        import polars as pl
+
         from etl import closing
         from etl.closing import Hold
 
@@ -371,7 +387,8 @@ class CloseVerbs(MonthVerbs):
         reconciled = self._compared(month)
         unlike = self._unlike(month, reconciled)
         unsure = closing.not_compared(rolled.values(), *self._comparing(window, reconciled))
-        waiting = closing.unpriced(month, self._daily(rolled), today, self.settings.price_wait_days)
+        without = self._daily(rolled).select("account_id", "date", "line", "unpriced").filter(pl.col("unpriced") > 0)
+        waiting = closing.unpriced(month, without.collect(), today, self.settings.price_wait_days)
         for account, mine in found.items():
             mine += [
                 Hold.waivable(month, account, sentence, remedy)
@@ -411,16 +428,17 @@ class CloseVerbs(MonthVerbs):
         return found
 
     def _promised(
-        self, month: Month, holding: Mapping[str, list[Hold]], changed: Mapping[str, Mapping[date, str]]
-    ) -> Mapping[str, list[Hold]]:
+        self, month: Month, holding: Mapping[str, list[Hold]], changed: Mapping[str, Mapping[date, str]],
+        notes: str = "read",
+    ) -> Mapping[str, list[Hold]]:  # fmt: skip
         """The holds of each account, and with them the promises that are not kept for it: of the month, and of the days of
-        closed months that changed for it."""
+        closed months that changed for it. ``notes``: as for `audit`."""
         from etl.audit import OK
         from etl.closing import unkept
         from etl.manifests import closings
 
         closed, more = closings(self.lake, month), {day for account in holding for day in changed.get(account, ())}
-        results = self.audit(month.days, months=[month], **({"more": sorted(more)} if more else {}))
+        results = self.audit(month.days, months=[month], notes=notes, **({"more": sorted(more)} if more else {}))
         found = [(r.day, r) for r in results if r.verdict != OK]
 
         def concerning(account: str) -> list[Result]:
@@ -545,15 +563,15 @@ class CloseVerbs(MonthVerbs):
         from etl.schemas import DATASETS
 
         for _ in range(STALE_TRIES):
-            found = self._charges(month), self._month_days(month)
+            found = self._month_charges(month), self._month_days(month)
             self.state(month)
             head, charged, *others = (
                 self.lake.head(self._partition(d, month)) for d in ("statement", "monthly", "credits", "corrections")
             )
             stated = self.lake.read(head, DATASETS["statement"].columns)
             rolled = self._month_days(month)
-            unmoved = found == (self._charges(month), rolled)
-            if unmoved and self._lines(month, rolled, charged).equals(stated):
+            unmoved = found == (self._month_charges(month), rolled)
+            if unmoved and self._says_the_same(head, month, rolled, charged, stated):
                 return head, stated, rolled, (charged, *others)
         raise Stale(f"{month} was rolled up again {STALE_TRIES} times while it was closing: is another run on?")
 

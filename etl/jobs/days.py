@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import repeat
+from typing import TYPE_CHECKING, Self
 
-from etl.jobs.base import STALE_TRIES, Base, Done, NotReady, _numbers, log, weighed
+from etl.jobs.base import STALE_TRIES, Done, NotReady, _numbers, log, weighed
+from etl.jobs.shares import ShareVerbs
 from etl.periods import Month
 
 if TYPE_CHECKING:
-    from etl.lake import Partition
+    import polars as pl
+
+    from etl.buckets import Cut
+    from etl.lake import Partition, Version
+    from etl.rating.charge import Prices
+
+ROLLED = [
+    "kind", "account_id", "owner_kind", "owner_id", "campaign_id", "line", "direction", "type", "carrier", "registered",
+    "rate_id", "caller_place", "callee_place", "currency", "unit", "fee_id", "detection_rate_id", "quantity", "messages",
+    "segments", "billed_seconds", "credits", "charge", "provider_cost", "carrier_fee", "detection_charge",
+    "segments_differ", "vanished",
+]  # fmt: skip
+"""What `rollup.partly` reads of charges."""
+LATE = "late"
+"""Reason of events that came in the pages of a later day."""
 
 
-class DayVerbs(Base):
+class DayVerbs(ShareVerbs):
     """Each turns the heads of its inputs into one commit of one (date, source) or one date."""
 
     def pull(self, day: date, source: str) -> Done:
@@ -53,73 +72,163 @@ class DayVerbs(Base):
         raise Stale(f"{target}: its pages were erased {STALE_TRIES} times while they were fetched: pull it again later")
 
     def normalise(self, day: date, source: str) -> list[Done]:
-        """Kept pages → events and the provider's own totals. Of a day whose pages retention has erased, both stay as they
-        are: read again, it would have no record at all."""
+        """Kept pages → events and the provider's own totals; and what they bring late, into the events of its own days. Of a
+        day whose pages retention has erased, all stay as they are: read again, it would have no record at all."""
         from etl.lake import EXPIRED, Partition
         from etl.schemas import DATASETS
-        from etl.sources.normalise import counts, normalise
 
-        readings = {}
-        raw_at, *made = (Partition.of(d, date=day, source=source) for d in ("raw", "events", "ledger"))
-        raw, heads = self.lake.head(raw_at), [self.lake.head(p) for p in made]
+        raw_at, events_at, ledger_at = (Partition.of(d, date=day, source=source) for d in ("raw", "events", "ledger"))
+        raw, heads = self.lake.head(raw_at), [self.lake.head(p) for p in (events_at, ledger_at)]
         if raw and raw.reason == EXPIRED and all(heads):
             log.info("%s", _pages_erased(raw))
             return [Done("normalise", v.partition.path, v.seq, v.rows, False, _numbers(v.sums)) for v in heads]
+        read = _ReadOnce(self, source, day)
 
-        def reading(raw):
-            if raw.sha256 not in readings:
-                readings[raw.sha256] = self.sources[source].read(self._pages(raw), day)
-            return readings[raw.sha256]
-
-        def from_raw(make: Callable) -> Callable:
+        def from_raw(make: Callable, more: Callable[[], dict[str, str]] = dict) -> Callable:
             def gather():
                 raw = self._need(raw_at, f"python -m etl pull --date {day}")
                 if raw.reason == EXPIRED:
                     raise NotReady(_pages_erased(raw))
                 inputs = {f"raw/{source}": raw.sha256, "source": self.settings.sources[source].fingerprint()}
-                return inputs, lambda base: make(reading(raw), base)
+                return inputs | more(), lambda base: make(read(raw, again=make is events), base)
 
             return gather
 
-        def events(read, base):
-            previous = self.lake.read(base, DATASETS["events"].columns) if base else None
-            result = normalise(read.events, previous)
-            return result.events, {**counts(result.events), "duplicates": result.duplicates}
+        def events(found: Found, base):
+            listed = self._listed(day, source)
+            return self._events(found.cut, base, listed, self._prepared_events(day, source, base, listed, found.cut.buckets))
 
-        def ledger(read, _base):
-            return DATASETS["ledger"].arrange(read.ledger), {}
+        def ledger(found: Found, _base):
+            return DATASETS["ledger"].arrange(found.ledger), {}
 
-        return [
-            self._derive("normalise", Partition.of("events", date=day, source=source), from_raw(events)),
-            self._derive("normalise", Partition.of("ledger", date=day, source=source), from_raw(ledger)),
-        ]
+        with read:
+            done = [self._derive("normalise", events_at, from_raw(events, lambda: self._late_inputs(day, source)))]
+            done.append(self._derive("normalise", ledger_at, from_raw(ledger)))
+            # What was read for either, or stood already, was handed on then.
+            if read.found is not None and read.found.late is not None:
+                done += self._hand_on(day, source, read.found.late)
+        return done
+
+    def _events(
+        self, cut: Cut, base: Version | None, listed: frozenset[str] | None, prepared: Iterable = repeat(None)
+    ) -> tuple[Iterable, Callable]:
+        """(the partition's frames, one a bucket, or the file that a share made of it; what they count up to, once they were
+        all taken)."""
+        total: Counter[str] = Counter()
+
+        def frames() -> Iterator:
+            total.clear()
+            for number, made in zip(range(cut.buckets), prepared, strict=False):
+                events, counts = made or self._bucket_events(cut, base, listed, number)
+                total.update(counts)
+                yield events
+
+        return frames(), lambda: dict(total)
+
+    def _bucket_events(self, cut: Cut, base: Version | None, listed: frozenset[str] | None, number: int):
+        """`schemas.Events` of one bucket, and what it counts."""
+        from etl.schemas import DATASETS
+        from etl.sources.normalise import counts, normalise
+
+        previous = self._bucket(base, number, cut.buckets) if base else None
+        events, duplicates = normalise(cut.take(number), previous, listed=listed)
+        return DATASETS["events"].arrange(events), {**counts(events), "duplicates": duplicates}
+
+    def _bucket(self, version: Version, number: int, buckets: int):
+        """The rows of a version of events that lie in one of so many buckets, however many it has itself."""
+        import polars as pl
+
+        from etl import buckets as cuts
+        from etl.schemas import DATASETS
+
+        overlapping = cuts.overlapping(number, buckets, len(version.files))
+        found = pl.concat([DATASETS["events"].filled(f) for f in self.lake.read_files(version, numbers=overlapping)])
+        return found if len(version.files) >= buckets else cuts.within(found, number, buckets)
+
+    # ------------------------------------------------------------------------------------------------- what came late
+
+    def _late_days(self, source: str) -> int:
+        """Days before its own that a file of this source may hold records of."""
+        return int(self.settings.sources[source].model_dump().get("late_days") or 0)
+
+    def brought_late(self, day: date, source: str) -> list[date]:
+        """The days before this one that its pages may hold records of, where such came last: whoever brought them may have died
+        before they were rated."""
+        if not (late := self._late_days(source)):
+            return []
+        heads = self.lake.heads("events", date=(day - timedelta(days=late), day - timedelta(days=1)), source=source)
+        return [date.fromisoformat(p["date"]) for p, v in heads.items() if v.reason == LATE]
+
+    def _later(self, day: date, source: str) -> list[Version]:
+        """The pages of the days after, which may hold records of this one."""
+        late = self._late_days(source)
+        if not late:
+            return []
+        window = (day + timedelta(days=1), day + timedelta(days=late))
+        return list(self.lake.heads("raw", date=window, source=source).values())
+
+    def _late_inputs(self, day: date, source: str) -> dict[str, str]:
+        return {f"late/{raw.partition['date']}": raw.sha256 for raw in self._later(day, source)}
+
+    def _listed(self, day: date, source: str) -> frozenset[str]:
+        """The pages of other days that list records of this one."""
+        return frozenset(sha for raw in self._later(day, source) for sha in self.lake.read(raw, ["sha256"])["sha256"])
+
+    def _hand_on(self, day: date, source: str, late) -> list[Done]:
+        """Records of earlier days → the events of those days, merged with what they have. Nothing is rated here: `moved` does."""
+        import polars as pl
+
+        from etl.lake import Partition
+
+        done = []
+        dated = late.with_columns(own=pl.col("occurred_at").dt.date())
+        for (own,), rows in sorted(dated.partition_by("own", as_dict=True, include_key=False).items()):
+            if own >= self.settings.start:
+                done.append(self._merge_late(Partition.of("events", date=own, source=source), own, source, rows))
+        return done
+
+    def _merge_late(self, at: Partition, own: date, source: str, rows) -> Done:
+        from etl.buckets import Cut
+        from etl.lake import Stale
+        from etl.schemas import DATASETS
+
+        for _ in range(STALE_TRIES):
+            base = self.lake.head(at)
+            # What retention cut is marked in the inputs; what comes now is whole.
+            known = {k: v for k, v in base.inputs.items() if k.startswith(("raw/", "source", "late/"))} if base else {}
+            duplicates = int(base.sums.get("duplicates", 0)) if base else 0
+            with Cut(len(base.files) if base else 1, DATASETS["events"].empty()) as cut:
+                cut.add(rows)
+                frames, count = self._events(cut, base, None)
+                sums = partial(_late_sums, count, duplicates)
+                inputs = known | self._late_inputs(own, source)
+                try:
+                    version = self.lake.commit(at, frames, base=base, inputs=inputs, sums=sums, reason=LATE)
+                except Stale:
+                    continue
+            changed = base is None or version.seq != base.seq
+            return Done(LATE, at.path, version.seq, version.rows, changed, {"late": rows.height})
+        raise Stale(f"{at} moved {STALE_TRIES} times while late records were merged: is another run of the same day on?")
 
     def read_again(self, day: date, source: str):
         """The day's events (`schemas.Events`) as its kept pages say today, merged with those stored. Writes nothing.
         NotReady once its pages are erased."""
+        import polars as pl
+
         from etl.lake import EXPIRED, Partition
-        from etl.schemas import DATASETS
-        from etl.sources.normalise import normalise
 
         raw, events = (self._need(Partition.of(d, date=day, source=source), "run") for d in ("raw", "events"))
         if raw.reason == EXPIRED:
             raise NotReady(_pages_erased(raw))
-        stored = self.lake.read(events, DATASETS["events"].columns)
-        return normalise(self.sources[source].read(self._pages(raw), day).events, stored).events
+        with _ReadOnce(self, source, day) as read:
+            frames, _ = self._events(read(raw).cut, events, self._listed(day, source))
+            return pl.concat(frames)
 
     def rate(self, day: date, source: str) -> Done:
-        """Accepted events → charges, by the directory and the rate card. ValueError where the tables have come to ask for
-        more digits than retention left."""
-        import polars as pl
-
+        """Accepted events → charges, by the directory and the rate card, bucket by bucket. ValueError where the tables have
+        come to ask for more digits than retention left."""
         from etl.lake import Partition
-        from etl.rating.charge import rate
-
-        columns = [
-            "record_id", "kind", "outcome", "provider_account", "direction", "type", "status", "occurred_at",
-            "from_number", "to_number", "segments_reported", "segments_computed", "segments", "carrier", "ended_at",
-            "answered_seconds", "parent_id", "provider_cost", "provider_currency", "vanished",
-        ]  # fmt: skip
+        from etl.rating.charge import Prices
 
         def gather():
             events = self._need(Partition.of("events", date=day, source=source), f"python -m etl run --date {day}")
@@ -130,16 +239,53 @@ class DayVerbs(Base):
             }
 
             def compute(_base):
-                accepted = self.lake.read(events, columns).filter(pl.col("outcome") == "accepted")
-                self._refuse_beyond(accepted, day, events.partition)
                 # An account that closed the month keeps the terms it closed it with.
-                attributed = self._directory_of(Month.of(day)).attribute(accepted, day, self.settings.currency)
-                charges = rate(attributed, self.card, day, credits_per_segment=self.settings.credits_per_segment)
-                return charges, {"unrated": charges["unrated"].is_not_null().sum()}
+                directory = self._directory_of(Month.of(day))
+                prices = Prices(self.card, day)
+                counted = Counter(unrated=0)
+
+                def frames() -> Iterator:
+                    counted.clear()
+                    for file in events.files:
+                        if made := self._prepared_charges(day, source, file):
+                            charges, counts = made
+                            counted["unrated"] += counts["unrated"]
+                        else:
+                            (stored,) = self.lake.read_data(events.partition, [file], *self._rated_columns())
+                            charges = self._bucket_charges(stored, events.partition, directory, prices)
+                            counted["unrated"] += charges["unrated"].is_not_null().sum()
+                        yield charges
+
+                return frames(), lambda: {"unrated": counted["unrated"]}
 
             return inputs, compute
 
-        return self._derive("rate", Partition.of("charges", date=day, source=source), gather)
+        done = self._derive("rate", Partition.of("charges", date=day, source=source), gather)
+        self._cleared(day, source)
+        return done
+
+    def _rated_columns(self) -> tuple[list[str], dict]:
+        """What is read of events to rate them, and which of it older files may lack."""
+        from etl.directory.attribution import SAID
+        from etl.schemas import DATASETS
+
+        columns = [
+            "record_id", "kind", "outcome", "provider_account", "direction", "type", "status", "occurred_at",
+            "from_number", "to_number", "segments_reported", "segments_computed", "segments", "carrier", "ended_at",
+            "answered_seconds", "parent_id", "provider_cost", "provider_currency", "vanished", *SAID,
+        ]  # fmt: skip
+        return columns, {c: DATASETS["events"].types[c] for c in SAID}
+
+    def _bucket_charges(self, stored, at: Partition, directory, prices: Prices):
+        """`schemas.Charges` of one bucket of a partition of events."""
+        import polars as pl
+
+        from etl.rating.charge import charges
+
+        accepted = stored.filter(pl.col("outcome") == "accepted")
+        self._refuse_beyond(accepted, prices.day, at)
+        attributed = directory.attribute(accepted, prices.day, self.settings.currency)
+        return charges(attributed, prices, credits_per_segment=self.settings.credits_per_segment)
 
     def _refuse_beyond(self, accepted, day: date, at: Partition) -> None:
         """ValueError where a cut number may be one of a longer prefix that came into the tables after the cut."""
@@ -154,7 +300,7 @@ class DayVerbs(Base):
     def roll_up(self, day: date) -> Done:
         """Charges of every source → daily."""
         from etl.lake import Partition
-        from etl.rollup import daily
+        from etl.rollup import combined, partly
 
         def gather():
             charges = self.lake.heads("charges", date=day)
@@ -162,14 +308,40 @@ class DayVerbs(Base):
                 raise NotReady(f"nothing is rated for {day}: run python -m etl run --date {day}")
 
             def compute(_base):
-                every = self.lake.scan(list(charges.values())).collect()
-                _refuse_twice(every, day)
-                rolled = daily(every.drop("date", "source"))
+                self._refuse_twice(day, list(charges.values()))
+                rolled = combined(
+                    partly(one) for version in charges.values() for one in self.lake.read_files(version, ROLLED)
+                )
                 return rolled, {"unrated": int(rolled["unrated"].sum())}
 
             return {f"charges/{p['source']}": v.sha256 for p, v in charges.items()}, compute
 
         return self._derive("roll up", Partition.of("daily", date=day), gather)
+
+    def _refuse_twice(self, day: date, versions: list[Version]) -> None:
+        """ValueError if two charges are of one record: it would be billed twice. Ids are compared where hashes agree."""
+        import polars as pl
+
+        key = ["kind", "record_id"]
+        hashes = [file.hash_rows(seed=0) for version in versions for file in self.lake.read_files(version, key)]
+        seen = pl.concat(hashes) if hashes else pl.Series(dtype=pl.UInt64)
+        again = seen.filter(seen.is_duplicated()).unique()
+        if again.is_empty():
+            return
+        suspects = pl.concat(
+            file.filter(file.select(key).hash_rows(seed=0).is_in(again.implode()))
+            for version in versions
+            for file in self.lake.read_files(version, [*key, "source"])
+        )
+        twice = suspects.filter(suspects.select(key).is_duplicated())
+        if twice.height:
+            first = twice.sort(key).row(0, named=True)
+            sources = ", ".join(sorted(twice.filter(pl.col("record_id") == first["record_id"])["source"].unique()))
+            raise ValueError(
+                f"{day}: {twice.height} charges share a record, first {first['record_id']} of {sources}: they would be "
+                "billed twice, so nothing is rolled up. Bring these records from one source, and give the other a lake of "
+                "its own"
+            )
 
     def compare(self, day: date, source: str) -> Done:
         """Events and the provider's own totals → reconciled: what we hold against what the provider says it counted."""
@@ -229,10 +401,66 @@ class DayVerbs(Base):
         head = self.lake.head(Partition.of("reconciled", date=day, source=source))
         return self.lake.read(head, DATASETS["reconciled"].columns)
 
-    def _pages(self, raw) -> Iterator:
+    def _pages(self, raw, index=None) -> Iterator:
         from etl.sources._packs import SUFFIX, unpack
 
-        return unpack(self.lake.read(raw), lambda sha: self.lake.get_blob("raw", sha, SUFFIX, p=raw.partition))
+        return unpack(self.lake.read(raw) if index is None else index, lambda sha: self.lake.get_blob("raw", sha, SUFFIX, p=raw.partition))
+
+
+def _late_sums(count: Callable[[], dict[str, int]], duplicates: int) -> dict[str, str]:
+    """What a day counts up to with what came late; copies among that are no copies of its own pages."""
+    return {name: str(n) for name, n in (count() | {"duplicates": duplicates}).items()}
+
+
+@dataclass
+class Found:
+    """What the pages of a day say: events by bucket, the provider's totals, and events of earlier days."""
+
+    cut: Cut
+    ledger: pl.DataFrame
+    late: pl.DataFrame | None
+
+
+class _ReadOnce:
+    """Pages → `Found`, taken apart once for all that is made of them."""
+
+    def __init__(self, jobs: DayVerbs, source: str, day: date) -> None:
+        self.found: Found | None = None
+        self._sha: str | None = None
+        self._jobs, self._source, self._day = jobs, source, day
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.found is not None:
+            self.found.cut.__exit__(*error)
+
+    def __call__(self, raw: Version, *, again: bool = False) -> Found:
+        import polars as pl
+
+        from etl import sources
+        from etl.buckets import Cut, count
+        from etl.schemas import DATASETS
+
+        if (shared := self._jobs._shared(raw, self._day, self._source)) is not None:
+            self._sha, self.found = raw.sha256, shared
+            return shared
+        # Another try for the same partition takes them apart again: a bucket is handed out once.
+        if self.found is None or self._sha != raw.sha256 or self.found.cut.taken and again:
+            self.__exit__()
+            index = self._jobs.lake.read(raw)
+            cut = Cut(count(int(index["object_bytes"].sum())), DATASETS["events"].empty())
+            ledgers, late = [DATASETS["ledger"].empty()], []
+            pages = self._jobs._pages(raw, index)
+            for part in sources.parts(self._jobs.sources[self._source], pages, self._day):
+                cut.add(part.events)
+                ledgers.append(part.ledger)
+                if part.late is not None:
+                    late.append(part.late)
+            self._sha = raw.sha256
+            self.found = Found(cut, pl.concat(ledgers), pl.concat(late) if late else None)
+        return self.found
 
 
 def _pages_erased(raw) -> str:
@@ -241,18 +469,3 @@ def _pages_erased(raw) -> str:
         f"{raw.partition}: its pages were erased by retention on {raw.recorded_at[:10]}, so its events stay as they are; "
         f"python -m etl run --date {raw.partition['date']} fetches them again, if the provider still has them"
     )
-
-
-def _refuse_twice(charges, day: date) -> None:
-    """ValueError if two sources hold the same record: it would be billed twice."""
-    import polars as pl
-
-    key = ["kind", "record_id"]
-    twice = charges.filter(charges.select(key).is_duplicated())
-    if twice.height:
-        first = twice.sort(key).row(0, named=True)
-        sources = ", ".join(sorted(twice.filter(pl.col("record_id") == first["record_id"])["source"].unique()))
-        raise ValueError(
-            f"{day}: {twice.height} charges share a record, first {first['record_id']} of {sources}: they would be "
-            "billed twice, so nothing is rolled up. Bring these records from one source, and give the other a lake of its own"
-        )

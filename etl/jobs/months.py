@@ -11,6 +11,8 @@ from etl.jobs.corrections import CorrectionVerbs, _names
 from etl.periods import Month
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from etl.lake import Partition, Version
 
 
@@ -25,48 +27,97 @@ class MonthVerbs(CorrectionVerbs):
         from etl.schemas import DATASETS
 
         def gather():
-            charges = self._charges(month)
+            charges = self._month_charges(month)
             before = self._before("holdings", month, self.hold)
 
-            def compute(_base):
-                columns = ["source", "date", "record_id", "kind", "account_id", "owner_kind", "owner_id", "campaign_id",
+            def compute(base):
+                columns = ["source", "date", "record_id", "account_id", "owner_kind", "owner_id", "campaign_id",
                            "held_until", "vanished", "quantity"]  # fmt: skip
-                recordings = self._rows("charges", charges).select(columns).filter(pl.col("kind") == "recording")
+                known, same = self._held_already(base, charges)
+                changed = {p: v for p, v in charges.items() if p not in same}
+                recordings = self._rows("charges", changed).filter(pl.col("kind") == "recording").select(columns)
                 previous = self.lake.read(before, DATASETS["holdings"].columns) if before else None
-                holdings = held(_or_empty("holdings", previous), recordings.collect(), month)
+                every = pl.concat([known.select(columns), recordings.collect()])
+                holdings = held(_or_empty("holdings", previous), every, month)
                 return holdings, {"minutes": int(holdings["minutes"].sum())}
 
             return _hashes(charges) | _hashes({"before": before}), compute
 
         return self._derive("hold", self._partition("holdings", month), gather, settled=settled)
 
+    def _held_already(self, base: Version | None, charges: Mapping[Partition, Version]) -> tuple[pl.DataFrame, set[Partition]]:
+        """(recordings as charges, the partitions they are of): what the last holdings took from charges that are the same
+        now. A night changes some days of a month, and the others need not be read again."""
+        import polars as pl
+
+        from etl.schemas import DATASETS
+
+        own = base is not None and (base.code, base.config) == (self.lake.code, self.lake.config)
+        same = {p for p, v in charges.items() if base.inputs.get(str(p)) == v.sha256} if own else set()
+        rows = self.lake.read(base, DATASETS["holdings"].columns) if same else DATASETS["holdings"].empty()
+        at = pl.DataFrame(
+            [(date.fromisoformat(p["date"]), p["source"]) for p in same],
+            schema={"recorded_on": pl.Date, "source": pl.String}, orient="row",
+        )  # fmt: skip
+        kept = rows.join(at, on=["recorded_on", "source"], how="semi")
+        return kept.rename({"recorded_on": "date", "minutes": "quantity"}), same
+
     def credit(self, month: Month, *, settled: bool = False) -> Done:
         """charges and products → credits: the ledger, carried on from the month before. Of an account that closed the month
         it is what the ledger would be now; what that differs by, the first open month corrects."""
         import polars as pl
 
-        from etl.credits import ledger
+        from etl.credits import joined, ledger_of_days
+        from etl.schemas import DATASETS
 
         def gather():
-            charges, before = self._charges(month), self._ledgers_before(month)
+            charges, before = self._month_charges(month), self._ledgers_before(month)
+            inputs = _hashes(charges) | _hashes(before) | {"products": self.products.fingerprint}
 
-            def compute(_base):
-                moved = ledger(*self._ledger_inputs(month, charges, before), self._changed_lots(month))
+            def compute(base):
+                accounts, opening, subscriptions, purchases, (first, end) = self._ledger_terms(month, charges, before)
+                corrections, since = self._changed_lots(month), self._moved_since(base, inputs, first)
+                kept = None
+                if first < since < end:
+                    kept = self.lake.read(base, DATASETS["credits"].columns).filter(pl.col("date") < since)
+                    opening, corrections, first = kept, None, since
+                due = {p: v for p, v in charges.items() if p["date"] >= str(first)}
+                rolled = self._rolled_up(month, due)
+                others = {p: v for p, v in due.items() if p["date"] not in {r["date"] for r in rolled}}
+                moved = ledger_of_days(
+                    self._burns_of_days(rolled, accounts), self._burns(others, accounts),
+                    lambda days: self._burns_on(days, due), opening, subscriptions, purchases, (first, end), corrections,
+                )  # fmt: skip
+                moved = moved if kept is None else joined(kept, moved)
                 overage = moved.filter(pl.col("entry") == "overage")["credits"].sum()
                 return moved, {"overage": int(overage)}
 
-            return _hashes(charges) | _hashes(before) | {"products": self.products.fingerprint}, compute
+            return inputs, compute
 
         return self._derive("credit", self._partition("credits", month), gather, settled=settled)
+
+    def _moved_since(self, base: Version | None, inputs: Mapping[str, str], first: date) -> date:
+        """The first day whose charges are not those of the last ledger: its rows of the days before stand. ``first`` where
+        anything else changed."""
+        if base is None or (base.code, base.config) != (self.lake.code, self.lake.config):
+            return first
+        differ = {name for name in base.inputs.keys() | inputs.keys() if base.inputs.get(name) != inputs.get(name)}
+        days = [name.partition("date=")[2][:10] for name in differ if name.startswith("charges/")]
+        return date.fromisoformat(min(days)) if days and len(days) == len(differ) else first
 
     def recharges(self, month: Month):
         """`credits.compare_recharges` of the month: what was reported against what ours would have bought."""
         from etl.credits import compare_recharges
 
-        return compare_recharges(*self._ledger_inputs(month, self._charges(month), self._ledgers_before(month)))
+        return compare_recharges(*self._ledger_inputs(month, self._month_charges(month), self._ledgers_before(month)))
 
     def _ledger_inputs(self, month: Month, charges: Mapping, before: Mapping[str, Version]) -> tuple:
         """Burns, opening, subscriptions, purchases and window, as `credits.ledger` wants them."""
+        accounts, *terms = self._ledger_terms(month, charges, before)
+        return self._burns(charges, accounts), *terms
+
+    def _ledger_terms(self, month: Month, charges: Mapping, before: Mapping[str, Version]) -> tuple:
+        """The accounts that may have a ledger; then opening, subscriptions, purchases and window."""
         import polars as pl
 
         from etl.schemas import DATASETS
@@ -79,12 +130,44 @@ class MonthVerbs(CorrectionVerbs):
             bought = bought.join(self.lake.read(before[""], ["account_id", "lot"]), **counted, how="anti")
         known = opening if opening is not None else DATASETS["credits"].empty()
         accounts = pl.concat([f["account_id"] for f in (terms, bought, known)]).unique()
-        burning = (pl.col("credits") > 0) & pl.col("account_id").is_in(accounts.implode())
-        rows = self._rows("charges", charges).select("account_id", "record_id", "occurred_at", "credits")
         until = _loaded_until(month, charges)
         # What was carried into a month is its own even before a day of it is loaded.
         window = (month.first, max(until, month.first + timedelta(days=1)))
-        return rows.filter(burning).collect(), opening, terms, bought, window
+        return accounts, opening, terms, bought, window
+
+    def _burns(self, charges: Mapping, accounts: pl.Series) -> pl.DataFrame:
+        """`credits.BURNS` of these accounts."""
+        import polars as pl
+
+        burning = (pl.col("credits") > 0) & pl.col("account_id").is_in(accounts.implode())
+        rows = self._rows("charges", charges).select("account_id", "record_id", "occurred_at", "credits")
+        return rows.filter(burning).collect()
+
+    def _burns_on(self, days: pl.DataFrame, charges: Mapping) -> pl.DataFrame:
+        """`credits.BURNS` of account_id and date: of each day only the accounts asked for."""
+        import polars as pl
+
+        from etl.credits import BURNS
+
+        parts = [pl.DataFrame(schema=BURNS)]
+        for (day,), asked in days.partition_by("date", as_dict=True, maintain_order=True).items():
+            parts.append(self._burns({p: v for p, v in charges.items() if p["date"] == str(day)}, asked["account_id"]))
+        return pl.concat(parts)
+
+    def _burns_of_days(self, rolled: Mapping, accounts: pl.Series) -> pl.DataFrame:
+        """account_id, date, credits: what these accounts burned, by the roll-ups."""
+        import polars as pl
+
+        burning = (pl.col("credits") > 0) & pl.col("account_id").is_in(accounts.implode())
+        rows = self._rows("daily", rolled).select("account_id", pl.col("date").cast(pl.Date), "credits").filter(burning)
+        return rows.group_by("account_id", "date").agg(pl.col("credits").sum()).collect()
+
+    def _rolled_up(self, month: Month, charges: Mapping) -> dict:
+        """The roll-ups that say themselves that they are of these charges."""
+        made_of: dict[str, dict[str, str]] = {}
+        for p, version in charges.items():
+            made_of.setdefault(p["date"], {})[f"charges/{p['source']}"] = version.sha256
+        return {p: v for p, v in self._month_days(month).items() if made_of.get(p["date"]) == v.inputs}
 
     def charge(self, month: Month, *, settled: bool = False) -> Done:
         """Numbers, holdings, credits, daily and products → monthly: what is charged by the month."""
@@ -94,19 +177,19 @@ class MonthVerbs(CorrectionVerbs):
         from etl.schemas import DATASETS
 
         def gather():
-            charges, listed, rolled = self._charges(month), self._events(month), self._month_days(month)
+            charges, listed, rolled = self._month_charges(month), self._month_events(month), self._month_days(month)
             holdings, ledger = (self.lake.head(self._partition(d, month)) for d in ("holdings", "credits"))
 
             def compute(_base):
                 accounts = self._directory_of(month).terms
                 until = _loaded_until(month, rolled)
                 register = self.directory.owned_numbers(max(month.first, self.settings.start), until)
-                owned = monthly.number_days(self._listed_numbers(listed, charges), register)
+                owned = monthly.number_days(self._listed_numbers(*self._counted(until, listed, charges)), register)
                 since = accounts.select("account_id", "valid_from")
                 owned = owned.join(since, on="account_id", how="left").filter(
                     pl.col("date") >= pl.col("valid_from").fill_null(date.min)
                 )
-                daily = self._daily(rolled)
+                daily = self._daily(rolled).select(*tiers.DAILY).collect()
                 calls = self._covered_calls(charges, tiers.needs_calls(self.card))
                 credits_ = _or_empty("credits", self.lake.read(ledger, DATASETS["credits"].columns) if ledger else None)
                 stored = _or_empty(
@@ -162,24 +245,36 @@ class MonthVerbs(CorrectionVerbs):
 
         def gather():
             rolled, charged = self._month_days(month), self.lake.head(self._partition("monthly", month))
-            closed, corrections = self._closed_before(month), self.lake.head(self._partition("corrections", month))
 
             def compute(_base):
                 stated = self._lines(month, rolled, charged)
                 usage, corrected = (stated.filter(pl.col("section").is_in(s)) for s in (["usage"], list(SECTIONS)))
                 return stated, {"unrated": int(usage["unrated"].sum()), BOOKED: corrected.height}
 
-            inputs = _hashes({**rolled, "monthly": charged, "corrections": corrections}) | {
-                "directory": self.directory.fingerprint,
-                "taxes": self.taxes.fingerprint,
-            }
-            return inputs | self._rests_on(closed) | _names(self._kept("statement", month)), compute
+            return self._state_inputs(month, rolled, charged), compute
 
         done = self._derive("state", self._partition("statement", month), gather, settled=settled)
         self.__dict__.pop("statements", None)  # what was read before is no longer the newest
         return done
 
     # -------------------------------------------------------------------------------------------- inside
+
+    def _state_inputs(self, month: Month, rolled: Mapping, charged: Version | None) -> dict[str, str]:
+        """What a statement is computed from, by name."""
+        closed, corrections = self._closed_before(month), self.lake.head(self._partition("corrections", month))
+        inputs = _hashes({**rolled, "monthly": charged, "corrections": corrections}) | {
+            "directory": self.directory.fingerprint,
+            "taxes": self.taxes.fingerprint,
+        }
+        return inputs | self._rests_on(closed) | _names(self._kept("statement", month))
+
+    def _says_the_same(self, head: Version, month: Month, rolled: Mapping, charged: Version | None, stated: pl.DataFrame) -> bool:
+        """Whether a statement is the one of these roll-ups and this monthly version: it names them, or its rows are those
+        that would be computed of them."""
+        ours = (head.code, head.config) == (self.lake.code, self.lake.config)
+        if ours and head.inputs == self._state_inputs(month, rolled, charged):
+            return True
+        return self._lines(month, rolled, charged).equals(stated)
 
     def unclosed(self, month: Month) -> list[Month]:
         """Months from go-live to before ``month`` that some account has not closed, oldest first."""
@@ -243,11 +338,19 @@ class MonthVerbs(CorrectionVerbs):
 
         return Partition.of(dataset, month=str(month))
 
-    def _charges(self, month: Month) -> dict:
+    def _month_charges(self, month: Month) -> dict:
         return self.lake.heads("charges", date=(month.first, month.days[-1]))
 
-    def _events(self, month: Month) -> dict:
+    def _month_events(self, month: Month) -> dict:
         return self.lake.heads("events", date=(month.first, month.days[-1]))
+
+    def _counted(self, until: date, *heads: Mapping) -> list[dict]:
+        """Of these partitions those of days whose numbers are charged: what is owned at month end is charged by the last
+        day loaded alone."""
+        if self.settings.number_billing != "month_end":
+            return list(heads)
+        last = str(until - timedelta(days=1))
+        return [{p: v for p, v in some.items() if p["date"] == last} for some in heads]
 
     def _listed_numbers(self, events: Mapping, charges: Mapping):
         """What the provider listed as owned, day by day, with the owners the day's charges name."""
@@ -288,13 +391,13 @@ class MonthVerbs(CorrectionVerbs):
         """Whether any day of the month is rolled up."""
         return bool(self._month_days(month))
 
-    def _daily(self, rolled: Mapping):
+    def _daily(self, rolled: Mapping) -> pl.LazyFrame:
         """The rows of these daily partitions, with their date."""
         import polars as pl
 
         from etl.schemas import DATASETS
 
-        rows = self._rows("daily", rolled).select(*DATASETS["daily"].columns, "date").collect()
+        rows = self._rows("daily", rolled).select(*DATASETS["daily"].columns, "date")
         return rows.with_columns(pl.col("date").cast(pl.Date))
 
     def _month_days(self, month: Month) -> dict:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from etl.jobs.base import STALE_TRIES, Done
-from etl.jobs.days import DayVerbs
+from etl.jobs.days import LATE, DayVerbs
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,6 +39,8 @@ class MovedVerbs(DayVerbs):
         """One pass over the events of all these days, and only when some of them had a record that vanished."""
         from etl.sources import _moved as moved
 
+        late = range(self._late_days(source) + 1)
+        days = sorted({day - timedelta(days=back) for day in days for back in late})
         window = {day.isoformat() for day in days}
         heads = self.lake.heads("events", date=(days[0], days[-1]), source=source)
         heads = {p: v for p, v in heads.items() if p["date"] in window}
@@ -54,8 +57,8 @@ class MovedVerbs(DayVerbs):
             day = date.fromisoformat(partition["date"])
             if day in named:
                 done += self._move_away(head, named[day], day)
-            elif head.reason == "moved":
-                # Who moved it may have died before the charges followed.
+            elif head.reason in ("moved", LATE):
+                # The charges have yet to follow what came late; and who moved a record may have died before they did.
                 done += [one for one in (self.rate(day, source), self.roll_up(day)) if one.changed]
 
     def _move_away(self, head: Version, found: pl.DataFrame, day: date) -> list[Done]:
@@ -64,9 +67,20 @@ class MovedVerbs(DayVerbs):
         from etl.sources.normalise import counts
 
         at = head.partition
-        frame = moved.without(self.lake.read(head, DATASETS["events"].columns), found)
-        sums = {**head.sums, **{name: str(n) for name, n in counts(frame).items()}}
+        total: Counter[str] = Counter()
+
+        def frames():
+            for stored in self.lake.read_files(head):
+                frame = moved.without(DATASETS["events"].filled(stored), found)
+                total.update(counts(frame))
+                yield frame
+
+        def sums():
+            # Another reason may have gone with its last record.
+            kept = {name: n for name, n in head.sums.items() if name not in total and ": " not in name}
+            return kept | {name: str(n) for name, n in total.items()}
+
         # Its inputs stay: the day was read from the same pages, and need not be read again.
-        version = self.lake.commit(at, frame, base=head, inputs=head.inputs, sums=sums, reason="moved")
+        version = self.lake.commit(at, frames(), base=head, inputs=head.inputs, sums=sums, reason="moved")
         done = Done("moved", at.path, version.seq, version.rows, True, {"moved": found.height})
         return [done, self.rate(day, at["source"]), self.roll_up(day)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 import polars as pl
@@ -33,11 +33,23 @@ def encode(frame: pl.DataFrame, partition: Partition) -> tuple[bytes, DataFile]:
     return data, DataFile(sha256(data), frame.height, len(data))
 
 
-def decode(data: bytes, file: DataFile, partition: Partition, columns: Sequence[str] | None) -> pl.DataFrame:
-    """The rows of one file, partition keys as columns. Corrupt unless the bytes are the ones that were written."""
+def decode(
+    data: bytes,
+    file: DataFile,
+    partition: Partition,
+    columns: Sequence[str] | None,
+    newer: Mapping[str, pl.DataType] | None = None,
+) -> pl.DataFrame:
+    """The rows of one file, partition keys as columns. Corrupt unless the bytes are the ones that were written. ``newer``:
+    columns that may have come into the contract after the file was written: null then."""
     check(data, file, partition)
     source = io.BytesIO(data)
     stored = None if columns is None else [name for name in columns if name not in partition.names]
+    absent = {c: t for c, t in (newer or {}).items() if c not in pl.read_parquet_schema(source)}
+    if absent:
+        known = None if columns is None else [c for c in columns if c not in absent]
+        frame = decode(data, file, partition, known).with_columns(pl.lit(None, t).alias(c) for c, t in absent.items())
+        return frame if columns is None else frame.select(columns)
     if stored == []:
         frame = pl.DataFrame(height=file.rows)
     else:
@@ -91,7 +103,7 @@ def _without_keys(frame: pl.DataFrame, partition: Partition) -> pl.DataFrame:
     for name, value in partition.keys:
         if name not in frame.columns:
             continue
-        found = frame[name].cast(pl.String).unique()
+        found = frame[name].unique().cast(pl.String)
         if len(found) and found.to_list() != [value]:
             raise ValueError(f"column {name!r} holds {found.head(3).to_list()}, the partition says {value!r}")
         frame = frame.drop(name)

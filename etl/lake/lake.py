@@ -8,7 +8,7 @@ import re
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -144,8 +144,29 @@ class Lake:
         Read from history and never through the view, each file checked against its sha256: Corrupt or NotFound
         rather than wrong rows, Erased where retention removed it. SchemaMismatch if its files disagree.
         """
-        frames = [decode(self._data(v.partition, f), f, v.partition, columns) for f in v.files]
-        return stack(frames)
+        return stack(self.read_files(v, columns))
+
+    def read_files(
+        self,
+        v: Version,
+        columns: list[str] | None = None,
+        numbers: Iterable[int] | None = None,
+        newer: Mapping[str, pl.DataType] | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """`read`, one file after the other. ``numbers``: only these, from 0. ``newer``: columns that a file written before
+        they came into the contract lacks, with their type: null there."""
+        yield from self.read_data(v.partition, v.files if numbers is None else [v.files[n] for n in numbers], columns, newer)
+
+    def read_data(
+        self,
+        p: Partition,
+        files: Iterable[DataFile],
+        columns: list[str] | None = None,
+        newer: Mapping[str, pl.DataType] | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """The rows of files of a partition's history, whether or not a version names them."""
+        for file in files:
+            yield decode(self._data(p, file), file, p, columns, newer)
 
     def scan(self, versions: Sequence[Version], columns: list[str] | None = None) -> pl.LazyFrame:
         """Several versions as one lazy frame, in the order given, checked like `read` before the first row is used.
@@ -173,14 +194,14 @@ class Lake:
     def commit(
         self,
         p: Partition,
-        frames: pl.DataFrame | Iterable[pl.DataFrame],
+        frames: pl.DataFrame | Iterable[pl.DataFrame | DataFile],
         *,
         base: Version | None,
         inputs: Mapping[str, str] | None = None,
-        sums: Mapping[str, str] | None = None,
+        sums: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
         reason: str = "",
     ) -> Version:
-        """Make these frames the partition's content, one file a frame.
+        """Make these frames the partition's content, one file a frame (or a file that `put_file` made); ``sums``, if it is a function, is asked after the last.
 
         `base` is the head as read before the inputs were. If the head has moved since, Stale is raised, unless what
         it moved to is exactly this content. Content equal to the head's adds no version and leaves the view alone
@@ -190,12 +211,13 @@ class Lake:
         """
         if base is not None and base.partition != p:
             raise ValueError(f"the base is a version of {base.partition}, not of {p}")
-        inputs, sums = _texts("inputs", inputs), _texts("sums", sums)
+        inputs = _texts("inputs", inputs)
         self._admit()
         beside_erasing = base is not None and base.reason == EXPIRED
         if beside_erasing and not isinstance(frames, pl.DataFrame):
             frames = list(frames)  # they are needed twice
         files, data = self._write_files(p, frames, base)
+        sums = _texts("sums", sums() if callable(sums) else sums)
         same = base is not None and base.files == files
         if same and not (reason == EXPIRED != base.reason):
             return self._settle(p, files, base)
@@ -221,6 +243,15 @@ class Lake:
             self._write_files(p, frames, version)
         self._roll(version, data, fresh=not same)
         return version
+
+    def put_file(self, p: Partition, frame: pl.DataFrame) -> DataFile:
+        """Put a frame into the partition's history, for a later `commit`; until then no version names it."""
+        self._admit()
+        data, file = encode(frame, p)
+        key = hist_key(p, file.sha256)
+        if self._digest(key) != file.sha256:
+            self.store.put(key, data, content_type=_PARQUET)
+        return file
 
     def erase(self, p: Partition, keep: Callable[[], Collection[str]] = frozenset) -> list[str]:
         """Remove what the history of an expired partition holds beside the newest `EXPIRED` version and those after it;
@@ -416,7 +447,7 @@ class Lake:
         return prefix
 
     def _write_files(
-        self, p: Partition, frames: pl.DataFrame | Iterable[pl.DataFrame], base: Version | None
+        self, p: Partition, frames: pl.DataFrame | Iterable[pl.DataFrame | DataFile], base: Version | None
     ) -> tuple[tuple[DataFile, ...], dict[str, bytes]]:
         """Put what history has not yet; returns the files, and the bytes of a single one for the view."""
         known = {file.sha256 for file in base.files} if base else set()
@@ -424,6 +455,11 @@ class Lake:
         data: dict[str, bytes] = {}
         first: pl.Schema | None = None
         for frame in [frames] if isinstance(frames, pl.DataFrame) else frames:
+            if isinstance(frame, DataFile):
+                if self._digest(hist_key(p, frame.sha256)) != frame.sha256:
+                    raise NotFound(hist_key(p, frame.sha256))
+                files.append(frame)
+                continue
             first = first or frame.schema
             same_schema([("frame 0", first), (f"frame {len(files)}", frame.schema)])
             encoded, file = encode(frame, p)

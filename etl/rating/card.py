@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import polars as pl
@@ -62,7 +62,11 @@ class RateCard:
     fingerprint: str
 
     def names(self) -> set[str]:
-        return set(self.prices["rate_card"])
+        return self._names
+
+    @cached_property
+    def _names(self) -> set[str]:
+        return set(self.prices["rate_card"].unique())
 
 
 def load(folder: Path) -> RateCard:
@@ -102,16 +106,27 @@ def _typed(text: pl.DataFrame) -> pl.DataFrame:
 
 # ------------------------------------------------------------------------------------------------ row by row
 
+# Expressions find the rows that are wrong, over all rows at once; what is wrong is then said of those, one by one. Both
+# look at the cells as written (`_WRITTEN`) and as understood. An expression may name a row that turns out to be right,
+# never the other way round: tests/rating/test_rating_card.py compares it with asking every row.
 
-def _rows(file: str, text: pl.DataFrame, typed: pl.DataFrame) -> Iterator[tuple[str, dict, dict]]:
-    """(file and line, cells as written, cells as understood) of every row."""
-    for raw, row in zip(text.iter_rows(named=True), typed.iter_rows(named=True), strict=True):
-        yield f"{file} line {raw[tables.LINE]}", raw, row
+_WRITTEN = "written "
 
 
-def _price_problems(text: pl.DataFrame, typed: pl.DataFrame) -> Iterator[str]:
+def _suspects(text: pl.DataFrame, typed: pl.DataFrame, wrong: pl.Expr) -> Iterator[tuple[dict, dict]]:
+    """(cells as written, cells as understood) of the rows that may be ``wrong``."""
+    found = typed.hstack(text.rename(lambda c: f"{_WRITTEN}{c}")).select(wrong.fill_null(True)).to_series()
+    if found.any():
+        yield from zip(text.filter(found).iter_rows(named=True), typed.filter(found).iter_rows(named=True), strict=True)
+
+
+def _price_problems(text: pl.DataFrame, typed: pl.DataFrame, wrong: pl.Expr | None = None) -> Iterator[str]:
+    """``wrong``: the rows to be asked, if not those that expressions suspect."""
     seen: dict[str, int] = {}
-    for where, raw, row in _rows("prices.csv", text, typed):
+    prefix = _wrong_prefixes(typed)
+    wrong = _any(_wrong_id("rate_id"), _wrong_key(text), prefix, _wrong_amount(), _wrong_line()) if wrong is None else wrong
+    for raw, row in _suspects(text, typed, wrong):
+        where = f"prices.csv line {raw[tables.LINE]}"
         yield from _id_problems(where, raw, "rate_id", seen)
         yield from _key_problems(where, raw, row)
         yield from _amount_problems(where, raw, row)
@@ -119,13 +134,40 @@ def _price_problems(text: pl.DataFrame, typed: pl.DataFrame) -> Iterator[str]:
     yield from _overlaps("prices.csv", typed, PRICE_KEY, "rate_id")
 
 
-def _fee_problems(text: pl.DataFrame, typed: pl.DataFrame) -> Iterator[str]:
+def _fee_problems(text: pl.DataFrame, typed: pl.DataFrame, wrong: pl.Expr | None = None) -> Iterator[str]:
+    """``wrong`` as for `_price_problems`."""
     seen: dict[str, int] = {}
-    for where, raw, row in _rows("carrier_fees.csv", text, typed):
+    wrong = _any(_wrong_id("fee_id"), _wrong_key(text), _wrong_prefixes(typed), _wrong_amount()) if wrong is None else wrong
+    for raw, row in _suspects(text, typed, wrong):
+        where = f"carrier_fees.csv line {raw[tables.LINE]}"
         yield from _id_problems(where, raw, "fee_id", seen)
         yield from _key_problems(where, raw, row)
         yield from _amount_problems(where, raw, row)
     yield from _overlaps("carrier_fees.csv", typed, FEE_KEY, "fee_id")
+
+
+def _any(*conditions: pl.Expr) -> pl.Expr:
+    # Null is no answer, so one that has none must not be outvoted.
+    return pl.any_horizontal(condition.fill_null(True) for condition in conditions)
+
+
+def _cell(column: str) -> pl.Expr:
+    """A cell as it is written; null when it is empty."""
+    return pl.col(f"{_WRITTEN}{column}")
+
+
+def _unlike(column: str, values: Collection[str]) -> pl.Expr:
+    """A cell that is not empty and none of these."""
+    return _cell(column).is_not_null() & ~_cell(column).is_in(list(values)).fill_null(False)
+
+
+def _unread(column: str) -> pl.Expr:
+    """A cell that is not empty and means nothing."""
+    return _cell(column).is_not_null() & pl.col(column).is_null()
+
+
+def _wrong_id(column: str) -> pl.Expr:
+    return _cell(column).is_null() | _cell(column).is_duplicated()
 
 
 def _id_problems(where: str, raw: dict, column: str, seen: dict[str, int]) -> Iterator[str]:
@@ -141,6 +183,23 @@ _ALLOWED = {"direction": DIRECTIONS, "type": TYPES, "number_class": NUMBER_CLASS
 _BOOLEANS = ("registered", "bill_unanswered")
 
 
+_PREFIX = "([1-9][0-9]{0,14})?"
+_CURRENCY = "[A-Z]{3}"
+
+
+def _wrong_key(text: pl.DataFrame) -> pl.Expr:
+    """But for its prefix."""
+    words = (_unlike(c, values) for c, values in _ALLOWED.items() if c in text.columns)
+    return _any(*words, *(_unread(c) for c in _BOOLEANS if c in text.columns))
+
+
+def _wrong_prefixes(typed: pl.DataFrame) -> pl.Expr:
+    # Whose country a prefix is in is decided by three digits: there are a thousand of them at most.
+    heads = [h for h in typed["prefix"].str.head(3).unique() if re.fullmatch(_PREFIX, h) and not _reaches_a_country(h)]
+    prefix = pl.col("prefix")
+    return ~prefix.str.contains(rf"\A{_PREFIX}\z") | prefix.str.head(3).is_in(heads)
+
+
 def _key_problems(where: str, raw: dict, row: dict) -> Iterator[str]:
     for column, values in _ALLOWED.items():
         if raw.get(column) and raw[column] not in values:
@@ -149,7 +208,7 @@ def _key_problems(where: str, raw: dict, row: dict) -> Iterator[str]:
         if raw.get(column) and row[column] is None:
             yield f"{where}: {column} {raw[column]!r} must be empty or one of true, false"
     prefix = row["prefix"]
-    if not re.fullmatch("([1-9][0-9]{0,14})?", prefix):
+    if not re.fullmatch(_PREFIX, prefix):
         yield f"{where}: prefix {raw['prefix']!r} must be empty or the first digits of an E.164 number"
     elif not _reaches_a_country(prefix):
         yield f"{where}: prefix {raw['prefix']!r} begins with no country calling code there is"
@@ -173,12 +232,22 @@ def _reaches_a_country(prefix: str) -> bool:
     return prefix in starts or any(prefix[:n] in codes for n in (1, 2, 3))
 
 
+def _wrong_amount() -> pl.Expr:
+    since, until = pl.col("valid_from"), pl.col("valid_to")
+    return _any(
+        pl.col("price") < 0,
+        ~_cell("currency").str.contains(rf"\A{_CURRENCY}\z"),
+        since.is_null() | pl.col("recorded_at").is_null(),
+        _unread("valid_to") | (until <= since).fill_null(False),
+    )
+
+
 def _amount_problems(where: str, raw: dict, row: dict) -> Iterator[str]:
     if row["price"] is None:
         yield f"{where}: price {raw['price']!r} must be a number with at most 9 decimals"
     elif row["price"] < 0:
         yield f"{where}: price {raw['price']} is negative"
-    if not re.fullmatch("[A-Z]{3}", raw["currency"] or ""):
+    if not re.fullmatch(_CURRENCY, raw["currency"] or ""):
         yield f"{where}: currency {raw['currency']!r} must be three capital letters, such as USD"
     for column in ("valid_from", "recorded_at"):
         if row[column] is None:
@@ -187,6 +256,24 @@ def _amount_problems(where: str, raw: dict, row: dict) -> Iterator[str]:
         yield f"{where}: valid_to {raw['valid_to']!r} must be empty or a day, YYYY-MM-DD"
     if row["valid_from"] and row["valid_to"] and row["valid_to"] <= row["valid_from"]:
         yield f"{where}: valid_to must lie after valid_from"
+
+
+def _wrong_line() -> pl.Expr:
+    line, some = _cell("line"), [_cell(c).is_not_null() for c in _CALL_FIELDS]
+    fee = _cell("connection_fee").is_not_null() & ~(pl.col("connection_fee") >= 0).fill_null(False)
+    call = _any(
+        pl.col("minimum_seconds") < 0,
+        pl.col("increment_seconds") < 1,
+        _cell("clock").is_null() | _cell("bill_unanswered").is_null(),
+        fee,
+    )
+    return _any(
+        _cell("rate_card").is_null(),
+        ~line.is_in([x for x in LINES if x not in _ELSEWHERE]),
+        line.is_in(HELD_LINES) & _cell("direction").is_not_null(),
+        pl.when(line.is_in(TIMED_LINES)).then(call).otherwise(pl.any_horizontal(some)),
+        _cell("tier_id").is_not_null() & ~line.is_in(_TIER_LINES),
+    )
 
 
 def _line_problems(where: str, raw: dict, row: dict) -> Iterator[str]:
@@ -222,10 +309,17 @@ def _call_problems(where: str, raw: dict, row: dict) -> Iterator[str]:
 
 def _overlaps(file: str, typed: pl.DataFrame, key: tuple[str, ...], id_column: str) -> Iterator[str]:
     """Two rows for the same key and day, recorded on the same day: nothing says which to believe."""
-    ordered = typed.sort(*key, "recorded_at", "valid_from", nulls_last=True)
-    group = [*key, "recorded_at"]
+    group, until = [*key, "recorded_at"], pl.col("valid_to").fill_null(date.max)
+    # One number for a group: rows of two that share it by chance are looked at, too, and found apart below.
+    near = typed.lazy().select(pl.struct(group).hash().alias("group"), "valid_from", until=until).sort("group", "valid_from", nulls_last=True)
+    touching = near.filter((pl.col("group") == pl.col("group").shift(1)) & (pl.col("until").shift(1) > pl.col("valid_from")))
+    groups = touching.select("group").unique().collect().to_series()
+    if not len(groups):
+        return
+    some = typed.filter(pl.struct(group).hash().is_in(groups.implode()))
+    ordered = some.sort(*key, "recorded_at", "valid_from", nulls_last=True)
     earlier = ordered.with_columns(
-        _end=pl.col("valid_to").fill_null(date.max).shift(1).over(group),
+        _end=until.shift(1).over(group),
         _id=pl.col(id_column).shift(1).over(group),
     ).filter(pl.col("_end") > pl.col("valid_from"))
     for row in earlier.iter_rows(named=True):
@@ -240,7 +334,8 @@ def _overlaps(file: str, typed: pl.DataFrame, key: tuple[str, ...], id_column: s
 
 def _tier_problems(text: pl.DataFrame, typed: pl.DataFrame) -> Iterator[str]:
     unclear: list[str] = []
-    for where, raw, row in _rows("tiers.csv", text, typed):
+    for raw, row in zip(text.iter_rows(named=True), typed.iter_rows(named=True), strict=True):
+        where = f"tiers.csv line {raw[tables.LINE]}"
         found = [*_rung_problems(where, raw, row), *_amount_problems(where, raw, row)]
         yield from found
         if found and raw["tier_id"]:
@@ -291,11 +386,11 @@ def _version_problems(rungs: pl.DataFrame) -> Iterator[str]:
         )
 
 
-def _ladder_problems(prices: pl.DataFrame, tiers: pl.DataFrame) -> Iterator[str]:
-    """What prices.csv and tiers.csv say about each other."""
+def _ladder_problems(prices: pl.DataFrame, tiers: pl.DataFrame, wrong: pl.Expr | None = None) -> Iterator[str]:
+    """What prices.csv and tiers.csv say about each other. ``wrong`` as for `_price_problems`."""
     currencies = dict(tiers.group_by("tier_id").agg(pl.col("currency").unique().sort()).iter_rows())
     counted: dict[str, tuple[str, str]] = {}
-    for row in prices.filter(pl.col("tier_id").is_not_null()).iter_rows(named=True):
+    for row in prices.filter(_wrong_ladder(tiers) if wrong is None else wrong).iter_rows(named=True):
         where, tier = f"prices.csv line {row[tables.LINE]}", row["tier_id"]
         if tier not in currencies:
             yield f"{where}: tier_id {tier!r} is not in tiers.csv"
@@ -312,6 +407,23 @@ def _ladder_problems(prices: pl.DataFrame, tiers: pl.DataFrame) -> Iterator[str]
         first, known = counted.setdefault(tier, (row["rate_id"], unit))
         if unit != known:
             yield f"{where}: {tier!r} counts {known}s for {first!r}: {unit}s cannot be added to them"
+
+
+def _wrong_ladder(tiers: pl.DataFrame) -> pl.Expr:
+    """Rows whose ladder may be wrong, and with them all rows of a ladder whose units may differ."""
+    tier, line = pl.col("tier_id"), pl.col("line")
+    one = tiers.group_by("tier_id").agg(pl.col("currency").unique()).filter(pl.col("currency").list.len() == 1)
+    currency = dict(one.select("tier_id", pl.col("currency").list.first()).drop_nulls().iter_rows())
+    theirs = tier.replace_strict(currency, default=None, return_dtype=pl.String)
+    # By what `_unit` tells units apart.
+    counts = pl.when(line.is_in(_TIER_LINES)).then(
+        pl.struct(pl.when(line.is_in(TIMED_LINES)).then(pl.lit("call")).otherwise(line), pl.when(line == "text").then("type"))
+    )
+    return tier.is_not_null() & _any(
+        theirs.ne_missing(pl.col("currency")),
+        (line == "text") & pl.col("type").is_null(),
+        counts.n_unique().over(tier) > 1,
+    )
 
 
 def _unit(row: dict) -> str | None:

@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 
 from etl.money import LIMIT, MONEY, check_products, from_nanos, nanos, times
-from etl.prefixes import find
+from etl.prefixes import Prefixes, dialled
 from etl.rating.card import FEE_KEY, PRICE_KEY, RateCard, in_force
 from etl.schemas import DATASETS, HELD_LINES, TIMED_LINES, UNASSIGNED
 
@@ -23,11 +23,34 @@ _PRICE_WILD = ("direction", "type", "number_class")
 _LINE_OF_KIND = {"video": "video", "recording": "recording_storage", "number": "number"}
 
 
+class Prices:
+    """The rate card as it counts on one UTC day, ready to be searched for many events. ``as_of``: as it was known then."""
+
+    def __init__(self, card: RateCard, day: date, as_of: date | None = None) -> None:
+        self.day = day
+        prices = in_force(card.prices, day, PRICE_KEY, as_of)
+        fees = in_force(card.fees, day, FEE_KEY, as_of)
+        whoever = (pl.lit(None).cast(fees.schema[c]).alias(c) for c in ("carrier", "registered", "number_class"))
+        self.usage = Prefixes(prices, id_column="rate_id", exact=_PRICE_EXACT, wild=_PRICE_WILD)
+        self.fees = Prefixes(fees, id_column="fee_id", exact=_FEE_EXACT, wild=_FEE_WILD)
+        self.covered = Prefixes(fees.with_columns(whoever), id_column="fee_id", exact=(), wild=("direction", "type"))
+        self.terms = prices.select(
+            "rate_id", "minimum_seconds", "increment_seconds", "clock", "bill_unanswered",
+            _price=nanos(pl.col("price")), _connection=nanos(pl.col("connection_fee")),
+        )  # fmt: skip
+        self.fee_terms = fees.select("fee_id", _fee=nanos(pl.col("price")))
+
+
 def rate(
     attributed: pl.DataFrame, card: RateCard, day: date, *, credits_per_segment: int, as_of: date | None = None
 ) -> pl.DataFrame:
-    """Accepted events (`schemas.Events` plus what `Directory.attribute` adds) of UTC ``day`` → `schemas.Charges`, one row
-    per event.
+    """`charges` by the rate card of UTC ``day``."""
+    return charges(attributed, Prices(card, day, as_of), credits_per_segment=credits_per_segment)
+
+
+def charges(attributed: pl.DataFrame, prices: Prices, *, credits_per_segment: int) -> pl.DataFrame:
+    """Accepted events (`schemas.Events` plus what `Directory.attribute` adds) of a UTC day → `schemas.Charges`, one row per
+    event.
 
     Charge, carrier fee and voice detection are exact to 10⁻⁹, half-up once per event. An event without a price keeps
     null and says why in ``unrated``: never zero. Recordings and numbers carry a quantity and no charge: they are priced
@@ -40,22 +63,15 @@ def rate(
         .then(pl.when(pl.col("status") == "failed").then(pl.lit("failed_message")).otherwise(pl.lit("text")))
         .otherwise(pl.col("kind").replace_strict(_LINE_OF_KIND, default=None, return_dtype=pl.String))
     )
-    priced = _priced(_with_quantities(_with_prices(events, card, day, as_of)))
-    detected = _with_detection(_with_fees(priced, card, day, as_of), card, day, as_of)
+    at = dialled(events["to_number"])
+    priced = _priced(_with_quantities(_beside(events, prices.terms, prices.usage.find(events, at))))
+    detected = _with_detection(_with_fees(priced, prices, at), prices, at)
     return DATASETS["charges"].arrange(_complete(detected, credits_per_segment))
 
 
-def _with_prices(events: pl.DataFrame, card: RateCard, day: date, as_of: date | None) -> pl.DataFrame:
-    prices = in_force(card.prices, day, PRICE_KEY, as_of)
-    rate_id = _find_price(events, prices)
-    terms = prices.select(
-        "rate_id", "price", "minimum_seconds", "increment_seconds", "clock", "bill_unanswered", "connection_fee"
-    )
-    return events.with_columns(rate_id).join(terms, on="rate_id", how="left", maintain_order="left")
-
-
-def _find_price(events: pl.DataFrame, prices: pl.DataFrame) -> pl.Series:
-    return find(events, prices, id_column="rate_id", exact=_PRICE_EXACT, wild=_PRICE_WILD, number="to_number")
+def _beside(events: pl.DataFrame, terms: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
+    """``events`` with, beside each, the row of ``terms`` of that number; nulls where it is null."""
+    return pl.concat([events, terms.select(pl.all().gather(rows))], how="horizontal")
 
 
 def billed_seconds(seconds: pl.Expr, minimum: pl.Expr, increment: pl.Expr) -> pl.Expr:
@@ -101,7 +117,6 @@ def _with_quantities(events: pl.DataFrame) -> pl.DataFrame:
 def _priced(events: pl.DataFrame) -> pl.DataFrame:
     """Adds charge (Decimal, null where no price was found)."""
     timed = pl.col("line").is_in(TIMED_LINES)
-    with_units = events.with_columns(_price=nanos(pl.col("price")), _connection=nanos(pl.col("connection_fee")))
     usage = (
         pl.when(timed)
         .then(times(pl.col("_price"), pl.col("quantity"), per=60))
@@ -109,7 +124,7 @@ def _priced(events: pl.DataFrame) -> pl.DataFrame:
     )
     connection = pl.when(timed & (pl.col("billed_seconds") > 0)).then(pl.col("_connection")).fill_null(0)
     amount = usage + connection
-    amounts = with_units.with_columns(_amount=pl.when(amount <= LIMIT).then(amount))
+    amounts = events.with_columns(_amount=pl.when(amount <= LIMIT).then(amount))
     checked = check_products(amounts, "_amount", "_price", "quantity")
     # A failed message is free unless the card has a fee for it (mission rule 7).
     free = (pl.col("line") == "failed_message") & pl.col("rate_id").is_null() & pl.col("rate_card").is_not_null()
@@ -120,52 +135,43 @@ def _priced(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _with_fees(events: pl.DataFrame, card: RateCard, day: date, as_of: date | None) -> pl.DataFrame:
+def _with_fees(events: pl.DataFrame, prices: Prices, at: pl.DataFrame) -> pl.DataFrame:
     """Adds fee_id and carrier_fee. A fee is due only for texts, and only where the table has a row for the prefix; a
     prefix it covers for other senders only is a gap in the table, hence unrated (``_fee_gap``)."""
-    fees = in_force(card.fees, day, FEE_KEY, as_of)
-    fee_id = find(events, fees, id_column="fee_id", exact=_FEE_EXACT, wild=_FEE_WILD, number="to_number")
-    covered = find(
-        events,
-        fees.with_columns(
-            pl.lit(None).cast(fees.schema[c]).alias(c) for c in ("carrier", "registered", "number_class")
-        ),
-        id_column="fee_id",
-        exact=(),
-        wild=("direction", "type"),
-        number="to_number",
-    ).alias("_covered")
-    is_text = pl.col("line") == "text"
-    with_fee = events.with_columns(fee_id=pl.when(is_text).then(fee_id), _covered=pl.when(is_text).then(covered)).join(
-        fees.select("fee_id", _fee=nanos(pl.col("price"))), on="fee_id", how="left", maintain_order="left"
-    )
+    is_text = events["line"] == "text"
+    row = prices.fees.find(events, at)
+    with_fee = _beside(events, prices.fee_terms, row.set(~is_text, None))
     amounts = check_products(
         with_fee.with_columns(_fee_amount=times(pl.col("_fee"), pl.col("quantity"))), "_fee_amount", "_fee", "quantity"
     )
-    gap = pl.col("_covered").is_not_null() & pl.col("fee_id").is_null()
+    free = is_text & row.is_null()
+    covered = prices.covered.find(events.filter(free), at.filter(free)).is_not_null()
+    gap = pl.repeat(False, events.height, eager=True).scatter(free.arg_true().filter(covered), True)
     return amounts.with_columns(
         _fee_gap=gap, carrier_fee=pl.when(~gap).then(pl.col("_fee_amount").fill_null(0)).pipe(from_nanos)
     )
 
 
-def _with_detection(events: pl.DataFrame, card: RateCard, day: date, as_of: date | None) -> pl.DataFrame:
+def _with_detection(events: pl.DataFrame, prices: Prices, at: pl.DataFrame) -> pl.DataFrame:
     """Adds detection_rate_id and detection_charge: once per answered call of a campaign that has voice detection on
     (mission rule 4). The second leg of such a call connects a colleague; nothing is detected on it."""
-    due = (
-        (pl.col("line") == "campaign_call")
-        & (pl.col("direction") == "outbound")
-        & (pl.col("answered_seconds") > 0)
-        & pl.col("parent_id").is_null()
-        & pl.col("voice_detection")
-    ).fill_null(False)
-    prices = in_force(card.prices, day, PRICE_KEY, as_of).filter(pl.col("line") == "voice_detection")
-    numbered = events.with_columns(_due=due).with_row_index("_row")
-    calls = numbered.filter("_due").with_columns(line=pl.lit("voice_detection"))
-    found = calls.select("_row", _find_price(calls, prices).alias("detection_rate_id"))
-    terms = prices.select(detection_rate_id="rate_id", _detection=nanos(pl.col("price")))
-    return numbered.join(
-        found.join(terms, on="detection_rate_id", how="left"), on="_row", how="left", maintain_order="left"
-    ).with_columns(detection_charge=pl.when("_due").then("_detection").otherwise(pl.lit(0, pl.Int64)).pipe(from_nanos))
+    due = events.select(
+        (
+            (pl.col("line") == "campaign_call")
+            & (pl.col("direction") == "outbound")
+            & (pl.col("answered_seconds") > 0)
+            & pl.col("parent_id").is_null()
+            & pl.col("voice_detection")
+        ).fill_null(False)
+    ).to_series()
+    rows = pl.repeat(None, events.height, dtype=pl.Int64, eager=True)
+    if due.any():
+        calls = events.filter(due).with_columns(line=pl.lit("voice_detection"))
+        rows = rows.scatter(due.arg_true(), prices.usage.find(calls, at.filter(due)))
+    terms = prices.terms.select(detection_rate_id="rate_id", _detection="_price")
+    return _beside(events, terms, rows).with_columns(
+        detection_charge=pl.when(due).then("_detection").otherwise(pl.lit(0, pl.Int64)).pipe(from_nanos)
+    )
 
 
 def _complete(events: pl.DataFrame, credits_per_segment: int) -> pl.DataFrame:

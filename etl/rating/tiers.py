@@ -44,6 +44,9 @@ SCHEMA = {
 }
 """What `adjustments` returns. quantity: segments, messages, calls, or seconds."""
 
+DAILY = ("account_id", "rate_id", "line", "currency", "date", "quantity", "events", "charge")
+"""The columns of `schemas.Daily` that ladders are computed of."""
+
 _LADDER = ("account_id", "tier_id")
 _EVENT = ("account_id", "rate_id", "occurred_at", "record_id", "quantity")
 _BIG = pl.Int128
@@ -53,7 +56,7 @@ _ENDLESS = 2**62
 def adjustments(
     daily: pl.DataFrame, card: RateCard, month: Month, calls: pl.DataFrame | None = None, *, as_of: date | None = None
 ) -> pl.DataFrame:
-    """`schemas.Daily` with ``date`` → one row per account and ladder it used: `SCHEMA`.
+    """`schemas.Daily` with ``date``, at least `DAILY` → one row per account and ladder it used: `SCHEMA`.
 
     charge = ladder_amount - list_amount - connection_fees_returned. list_amount: list price × quantity, half-up once
     per rate row; ladder_amount: half-up once. ``lines``: the charge lines it belongs to, joined by "; ". What belongs
@@ -116,12 +119,14 @@ def _rates(card: RateCard) -> pl.DataFrame:
 
 def _used(daily: pl.DataFrame, card: RateCard, month: Month) -> pl.DataFrame:
     """Usage on ladders by account, rate row and day. A fee row may have a price row's id: the line tells them apart."""
+    rates = _rates(card)
+    on_ladder = pl.col("rate_id").is_in(rates["rate_id"].implode())
     return (
-        daily.filter((pl.col("account_id") != UNASSIGNED) & _inside(pl.col("date"), month))
+        daily.filter((pl.col("account_id") != UNASSIGNED) & _inside(pl.col("date"), month) & on_ladder)
         .group_by("account_id", "rate_id", "line", "currency", "date")
         .agg(pl.col("quantity").cast(_BIG).sum())
         .filter(pl.col("quantity") > 0)
-        .join(_rates(card), on=["rate_id", "line"])
+        .join(rates, on=["rate_id", "line"])
     )
 
 

@@ -42,10 +42,12 @@ class Page:
 
 class Reading(NamedTuple):
     """What pages say: ``events`` with every column of `schemas.Events`, one row per raw record, and the provider's own
-    totals with every column of `schemas.Ledger`."""
+    totals with every column of `schemas.Ledger`. ``late``: events of the days before, accepted, that these pages bring; in
+    ``events`` they are excluded as another day's."""
 
     events: pl.DataFrame
     ledger: pl.DataFrame
+    late: pl.DataFrame | None = None
 
 
 class Source(Protocol):
@@ -61,9 +63,32 @@ class Source(Protocol):
         """Pages of one day → events (accepted, excluded or quarantined; still with duplicates) and ledger. Pure."""
         ...
 
+    # A source of large days also has ``parts(pages, day) -> Iterator[Reading]``: what ``read`` returns, piece by piece.
+
     def check(self) -> str:
         """One cheap authorised request; returns what was reached. Raises SourceError saying what to do."""
         ...
+
+
+def parts(source: Source, pages: Iterable[Page], day: date) -> Iterator[Reading]:
+    """What the pages say, piece by piece where the source can, else at once."""
+    if hasattr(source, "parts"):
+        yield from source.parts(pages, day)
+    else:
+        yield source.read(pages, day)
+
+
+def whole(readings: Iterable[Reading]) -> Reading:
+    """Pieces of one reading as one."""
+    from etl.schemas import DATASETS
+
+    pieces = list(readings)
+    late = [piece.late for piece in pieces if piece.late is not None]
+    return Reading(
+        pl.concat([piece.events for piece in pieces]) if pieces else DATASETS["events"].empty(),
+        pl.concat([piece.ledger for piece in pieces]) if pieces else DATASETS["ledger"].empty(),
+        pl.concat(late) if late else None,
+    )
 
 
 @dataclass(frozen=True)

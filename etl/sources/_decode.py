@@ -22,11 +22,11 @@ PROBLEM = "problem"
 NOT_AN_OBJECT = "not_an_object"
 BAD_FIELD = "bad_field"
 BAD_LINE = "bad_line"
+SLOW_LINES = 256
+"""So few lines are taken one by one when one of them is wrong."""
 
 # Half of a surrogate pair is no character, and NUL ends texts in tools downstream.
 _UNUSABLE = re.compile("[\ud800-\udfff\x00]")
-# A number beyond what a double keeps, or written as one: only the text in the page is exact.
-_INEXACT = r"[eE]|^.{17}"
 
 
 class Unreadable(Exception):
@@ -126,28 +126,57 @@ def together(bodies: Sequence[bytes], key: str, fields: Sequence[str]) -> pl.Dat
     return numbered.with_columns(page, pl.col(INDEX) - place["before"].gather(page))
 
 
-def lines(batch: Sequence[bytes], numbers: Sequence[int], fields: Sequence[str]) -> pl.DataFrame:
-    """JSON lines (none blank) → the same frame as `records`; ``numbers`` become `INDEX`. A broken line is a row with
-    `PROBLEM` bad_line."""
-    index = pl.Series(INDEX, numbers, dtype=pl.Int32)
+def lines(chunk: bytes, first: int, fields: Mapping[str, str]) -> pl.DataFrame:
+    """Whole lines of JSON → the same frame; records, which blank lines are not, are counted from ``first``. A broken line is a
+    row with `PROBLEM` bad_line."""
     try:
-        # One array instead of lines: a line that holds two values, or none, is then an error and not a lost row.
-        body = b'{"x":[' + b",".join(batch) + b"]}"
-        frame = pl.read_json(io.BytesIO(body), schema={"x": pl.List(pl.Struct(dict.fromkeys(fields, pl.String)))})
-        items = frame["x"].explode()
-        if len(items) == len(batch) and items.null_count() == 0:
-            rows = items.struct.unnest()
-            if not suspicious(rows):
-                return _numbered(rows).with_columns(index)
+        # Strict: a line that holds two values, or no object, is an error and not a lost row. Blank lines are none.
+        rows = _renamed(pl.read_ndjson(chunk, schema=dict.fromkeys(fields.values(), pl.String)), fields).rechunk()
+        return _mended(_numbered(rows), _odd(rows), chunk, fields).with_columns(pl.col(INDEX) + first)
     except pl.exceptions.PolarsError:
-        pass  # the slow way says which line it is
+        pass  # one of them is broken
+    if chunk.count(b"\n") <= SLOW_LINES:
+        return _slow_lines(_texts(chunk), fields).with_columns(pl.col(INDEX) + first)
+    # Halves, until what is wrong is among few: one bad line must not make a million slow.
+    half = chunk.find(b"\n", len(chunk) // 2) + 1 or chunk.rfind(b"\n", 0, len(chunk) - 1) + 1
+    upper = lines(chunk[:half], first, fields)
+    return pl.concat([upper, lines(chunk[half:], first + upper.height, fields)])
+
+
+def _renamed(rows: pl.DataFrame, fields: Mapping[str, str]) -> pl.DataFrame:
+    return rows.select(pl.col(name).alias(field) for field, name in fields.items())
+
+
+def _texts(chunk: bytes) -> list[bytes]:
+    return [text for text in chunk.split(b"\n") if text.strip()]
+
+
+def _odd(rows: pl.DataFrame) -> pl.Series:
+    """Rows to be looked at more closely: `suspicious` ones, and those where an object or list may have become a text."""
+    nested = [
+        pl.col(c).str.starts_with(begin) & pl.col(c).str.ends_with(end) for c in rows.columns for begin, end in ("[]", "{}")
+    ]
+    found = [*_suspicions(rows), *nested]
+    return rows.select(pl.any_horizontal(pl.lit(False), *found).fill_null(False).alias("odd")).to_series()
+
+
+def _mended(rows: pl.DataFrame, odd: pl.Series, chunk: bytes, fields: Mapping[str, str]) -> pl.DataFrame:
+    if not odd.any():
+        return rows
+    texts, numbers = _texts(chunk), odd.arg_true()
+    slowly = _slow_lines([texts[n] for n in numbers], fields).with_columns(numbers.cast(pl.Int32).alias(INDEX))
+    return pl.concat([rows.filter(~odd), slowly]).sort(INDEX)
+
+
+def _slow_lines(texts: Sequence[bytes], fields: Mapping[str, str]) -> pl.DataFrame:
     found: list[Any] = []
-    for line in batch:
+    for text in texts:
         try:
-            found.append(_parse(line))
+            found.append(_parse(text))
         except Unreadable:
             found.append(BrokenLine)
-    return slow(found, fields).with_columns(index)
+    rows = slow(found, list(dict.fromkeys(fields.values())))
+    return pl.concat([_renamed(rows, fields), rows.select(INDEX, PROBLEM)], how="horizontal")
 
 
 class BrokenLine:
@@ -156,11 +185,16 @@ class BrokenLine:
 
 def suspicious(rows: pl.DataFrame) -> bool:
     """Whether Polars may have changed a value: it reads a lone surrogate as NUL and a JSON number through a double."""
-    if rows.height == 0:
-        return False
-    texts = [pl.col(c).str.contains("\0", literal=True).any() for c in _FREE_TEXT if c in rows.columns]
-    numbers = [pl.col(c).str.contains(_INEXACT).any() for c in ("price", "usage") if c in rows.columns]
-    return bool(rows.select(pl.any_horizontal(*texts, *numbers).fill_null(False)).item()) if texts or numbers else False
+    found = _suspicions(rows)
+    return bool(found) and rows.height > 0 and bool(rows.select(pl.any_horizontal(found).any()).item())
+
+
+def _suspicions(rows: pl.DataFrame) -> list[pl.Expr]:
+    texts = [pl.col(c).str.contains("\0", literal=True) for c in _FREE_TEXT if c in rows.columns]
+    numbers = [pl.col(c) for c in ("price", "usage") if c in rows.columns]
+    # Beyond what a double keeps, or written as one: only the text in the page is exact.
+    exponents = [n.str.contains(e, literal=True) for n in numbers for e in "eE"]
+    return texts + exponents + [n.str.len_bytes() > 16 for n in numbers]
 
 
 # Kept as they are; in any other field an odd character fails that field's own test.

@@ -1,5 +1,6 @@
 """Pages as received ↔ a few objects. A pack is gzip members one behind the other, so `zcat` reads it; the raw dataset says
-which bytes of which pack are which page. Same pages, in any order of arrival, same packs."""
+which bytes of which pack are which page. Same pages, in any order of arrival, same packs. A page that arrived as gzip is its own
+member."""
 
 from __future__ import annotations
 
@@ -7,12 +8,14 @@ import gzip
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import polars as pl
 
 from etl.sources import Page
 
 SUFFIX = ".gz"
+GZIP = b"\x1f\x8b"
 PACK_BYTES = 16 * 2**20
 IN_MEMORY_BYTES = 64 * 2**20
 """Compressed pages of a day wait in memory up to here, then in a temporary file: they must be sorted before they are packed."""
@@ -68,16 +71,23 @@ def unpack(raw: pl.DataFrame, fetch: Callable[[str], bytes]) -> Iterator[Page]:
         if row["object_sha256"] != held:
             held, data = row["object_sha256"], fetch(row["object_sha256"])
         member = data[row["object_offset"] : row["object_offset"] + row["object_bytes"]]
-        yield Page(row["resource"], row["provider_account"], row["page"], row["url"], gzip.decompress(member))
+        page = Page(row["resource"], row["provider_account"], row["page"], row["url"], bytes(member))
+        if row["bytes"] != row["object_bytes"] or page.sha256 != row["sha256"]:
+            page = replace(page, body=gzip.decompress(member))
+        yield page
 
 
 def _compressed(pool: ThreadPoolExecutor, pages: Iterable[Page]) -> Iterator[tuple[Page, bytes]]:
     """Each page with its gzip member, a few under way at once. No time stamp: the same bytes give the same member."""
     waiting = []
     for page in pages:
-        waiting.append((page, pool.submit(gzip.compress, page.body, 6, mtime=0)))
+        waiting.append((page, pool.submit(_member, page.body)))
         if len(waiting) > 4:
             first, member = waiting.pop(0)
             yield first, member.result()
     for page, member in waiting:
         yield page, member.result()
+
+
+def _member(body: bytes) -> bytes:
+    return body if body[:2] == GZIP else gzip.compress(body, 6, mtime=0)

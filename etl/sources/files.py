@@ -8,23 +8,23 @@ from __future__ import annotations
 import codecs
 import csv
 import fnmatch
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date
-from itertools import islice
+from datetime import date, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import polars as pl
+from isal import igzip, igzip_lib
 from pydantic import Field, field_validator
 
 from etl.settings import SAFE_ID, ConfigurationError, Section, StoreSettings
-from etl.sources import Context, Page, Reading, SourceError
+from etl.sources import Context, Page, Reading, SourceError, whole
 from etl.sources._decode import BAD_LINE, INDEX, PROBLEM, lines
+from etl.sources._moved import OTHER_DAY
+from etl.sources._packs import GZIP
 from etl.sources._records import BATCH_ROWS, EVENTS, LEDGER, RESOURCES, to_events
 
 FORMS = (".csv", ".json", ".jsonl", ".ndjson")
@@ -37,6 +37,9 @@ RATIO_AFTER_BYTES = 8 << 20
 MAX_LINE_BYTES = 1 << 20
 MAX_CELL = 1 << 17
 CHUNK = 1 << 20
+BATCH_BYTES = 16 << 20
+"""Unpacked lines taken apart at once."""
+CHECK_BYTES = 4 << 20
 
 # A header as people and exports write it → our field. Compared without case, spaces and punctuation.
 HEADERS = {
@@ -53,6 +56,9 @@ HEADERS = {
         "end_time": ("endtime",), "date_updated": ("dateupdated",),
     },
 }  # fmt: skip
+SAID = ("member", "inbox", "campaign", "carrier", "registered")
+"""What a record may say of itself, where ``columns`` names a field for it: ids of directory/owners.csv, a campaign's id (or
+true), the other party's carrier, whether our number is registered."""
 REQUIRED = {
     "messages": ("sid", "from", "to", "status", "direction", "date_sent"),
     "calls": ("sid", "from", "to", "status", "direction", "duration", "start_time"),
@@ -69,7 +75,10 @@ class Settings(Section):
         None, pattern=SAFE_ID, description="the account of every record; else each names its own"
     )
     currency: str | None = Field(None, pattern="^[A-Z]{3}$", description="of prices in a file that does not say")
-    columns: Mapping[str, str] = Field({}, description="our field → header in the file, where the header is another")
+    columns: Mapping[str, str] = Field({}, description="our field → header or field in the file, where that is another")
+    late_days: int = Field(
+        0, ge=0, le=31, description="days before its own that a file may hold records of; they are billed on their own day"
+    )
 
     @field_validator("pattern")
     @classmethod
@@ -84,11 +93,11 @@ class Settings(Section):
 
 def open_source(name: str, settings: Settings, context: Context) -> Files:
     """The source; ConfigurationError if ``columns`` names a field there is not."""
-    unknown = set(settings.columns) - set(HEADERS[settings.resource])
+    fields = (*HEADERS[settings.resource], *SAID)
+    unknown = set(settings.columns) - set(fields)
     if unknown:
         raise ConfigurationError(
-            f"sources.{name}.columns: {', '.join(sorted(unknown))} is no field of {settings.resource}: "
-            f"use {', '.join(HEADERS[settings.resource])}"
+            f"sources.{name}.columns: {', '.join(sorted(unknown))} is no field of {settings.resource}: use {', '.join(fields)}"
         )
     return Files(name, settings, context)
 
@@ -127,7 +136,12 @@ class Files:
 
     def read(self, pages: Iterable[Page], day: date) -> Reading:
         """Files → events, one row per record or line. Records of other days are excluded. There is no ledger in a file."""
-        events = []
+        return whole(self.parts(pages, day))
+
+    def parts(self, pages: Iterable[Page], day: date) -> Iterator[Reading]:
+        """`read`, some tens of thousands of lines at a time; what is late comes last."""
+        first = day - timedelta(days=self.settings.late_days)
+        late: list[pl.DataFrame] = []
         for page in pages:
             for rows in self._rows(page):
                 rows = rows.with_columns(
@@ -135,11 +149,28 @@ class Files:
                         pl.when(pl.col("price_unit") != "").then("price_unit"),
                         pl.lit(self.settings.currency, pl.String),
                     ),
+                    # Exports of other makers have one word where the API has several.
+                    direction=pl.when(pl.col("direction") == "outbound").then(pl.lit("outbound-api")).otherwise("direction"),
                     asked=pl.lit(page.provider_account or None, pl.String),
                     raw_sha256=pl.lit(page.sha256),
                 )
-                events.append(to_events(rows, self.settings.resource, day, filtered=False))
-        return Reading(pl.concat(events) if events else EVENTS.empty(), LEDGER.empty())
+                events = to_events(rows, self.settings.resource, day, filtered=False)
+                yield Reading(events, LEDGER.empty())
+                if first < day:
+                    own = events.select(own=pl.when(pl.col("reason") == OTHER_DAY).then(pl.col("occurred_at").dt.date()))
+                    few = pl.concat([rows, own], how="horizontal").filter(
+                        pl.col("own").is_between(first, day, closed="left")
+                    )
+                    # Copied: a few rows must not hold the texts of all.
+                    late.append(pl.from_arrow(few.to_arrow(compat_level=pl.CompatLevel.oldest())))
+        if late and (found := self._late(pl.concat(late))).height:
+            yield Reading(EVENTS.empty(), LEDGER.empty(), found)
+
+    def _late(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows of the days ``own`` as those have them."""
+        dated = rows.partition_by("own", as_dict=True, include_key=False).items()
+        found = [to_events(part, self.settings.resource, own, filtered=False) for (own,), part in dated]
+        return pl.concat([EVENTS.empty(), *found]).filter(pl.col("outcome") == "accepted")
 
     # ------------------------------------------------------------------------------------------------- where they are
 
@@ -185,51 +216,56 @@ class Files:
 
     def _check(self, page: Page) -> None:
         """Unpack and decode once, before the file counts as received: a cut-off download must not shrink a day."""
-        count, decoder = 0, codecs.getincrementaldecoder("utf-8")()
-        try:
-            with self._unpacked(page) as stream:
-                while chunk := stream.read(CHUNK):
-                    decoder.decode(chunk)
-                    count += chunk.count(b"\n")
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            line = count + error.object[: error.start].count(b"\n") + 1
-            raise SourceError(f"{self.name}: {page.url}, line {line} is not UTF-8: export the file as UTF-8") from None
+        count = 0
+        with self._unpacked(page) as stream:
+            for chunk in _whole_lines(stream, CHECK_BYTES):
+                if not _is_utf8(chunk):
+                    try:
+                        chunk.decode()
+                    except UnicodeDecodeError as error:
+                        line = count + chunk[: error.start].count(b"\n") + 1
+                        raise SourceError(
+                            f"{self.name}: {page.url}, line {line} is not UTF-8: export the file as UTF-8"
+                        ) from None
+                count += chunk.count(b"\n")
         if _is_csv(page.url):
             for _ in self._csv(page):
                 pass
 
-    def _unpacked(self, page: Page) -> io.BufferedReader:
-        if page.body[:2] != b"\x1f\x8b":
+    def _unpacked(self, page: Page) -> io.BytesIO | _Unpacked:
+        if page.body[:2] != GZIP:
             if page.url.lower().endswith(".gz"):
                 raise SourceError(f"{self.name}: {page.url} is no gzip file: deliver it again")
-            return io.BufferedReader(io.BytesIO(page.body))
-        return io.BufferedReader(_Unpacked(page, self.name), CHUNK)
+            return io.BytesIO(page.body)
+        return _Unpacked(page, self.name)
 
     def _rows(self, page: Page) -> Iterator[pl.DataFrame]:
         return self._csv(page) if _is_csv(page.url) else self._json_lines(page)
 
     def _json_lines(self, page: Page) -> Iterator[pl.DataFrame]:
-        fields = RESOURCES[self.settings.resource].fields
+        fields = {f: self.settings.columns.get(f, f) for f in self._fields}
+        line, record = 1, 0
         with self._unpacked(page) as stream:
-            if stream.peek(3)[:3] == codecs.BOM_UTF8:
-                stream.read(3)
-            numbered = enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES + 1), b""))
-            while batch := list(islice(numbered, BATCH_ROWS)):
-                for number, line in batch:
-                    if len(line) > MAX_LINE_BYTES:
-                        raise SourceError(
-                            f"{self.name}: {page.url}, line {number + 1} is longer than {MAX_LINE_BYTES >> 20} MiB"
-                        )
-                kept = [(number, text) for number, line in batch if (text := line.strip())]
-                if kept:
-                    yield lines([line for _, line in kept], [number for number, _ in kept], fields)
+            for chunk in _whole_lines(stream, BATCH_BYTES):
+                chunk = chunk.removeprefix(codecs.BOM_UTF8) if line == 1 else chunk
+                if (place := _overlong(chunk)) is not None:
+                    at = line + chunk.count(b"\n", 0, place)
+                    raise SourceError(f"{self.name}: {page.url}, line {at} is longer than {MAX_LINE_BYTES >> 20} MiB")
+                rows = lines(chunk, record, fields)
+                line, record = line + chunk.count(b"\n"), record + rows.height
+                if rows.height:
+                    yield rows
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        """Of the resource, and those of `SAID` that ``columns`` names."""
+        return (*RESOURCES[self.settings.resource].fields, *(f for f in SAID if f in self.settings.columns))
 
     def _csv(self, page: Page) -> Iterator[pl.DataFrame]:
         """Batches of text rows. Python's strict reader: it alone tells a cut-off quote or a short line from an empty cell."""
-        fields = RESOURCES[self.settings.resource].fields
+        fields = self._fields
         with self._unpacked(page) as stream:
-            text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
+            text = io.TextIOWrapper(io.BufferedReader(stream, CHUNK), encoding="utf-8-sig", errors="replace", newline="")
             rows = csv.reader(_bounded_lines(text, self.name, page.url), strict=True)
             try:
                 header = next(rows, [])
@@ -281,11 +317,45 @@ class Files:
         return places
 
 
+def _is_utf8(text: bytes) -> bool:
+    """Asked of Polars, which looks at many bytes at once."""
+    try:
+        return pl.Series([text], dtype=pl.Binary).cast(pl.String).null_count() == 0
+    except pl.exceptions.PolarsError:
+        return False
+
+
+def _whole_lines(stream: io.RawIOBase | io.BytesIO, size: int) -> Iterator[bytes]:
+    """What the stream holds, cut behind a line's end about every ``size`` bytes; a line without end is longer at once."""
+    rest = b""
+    while data := stream.read(size):
+        end = data.rfind(b"\n") + 1
+        if not end and len(rest) <= MAX_LINE_BYTES:
+            rest += data
+            continue
+        yield rest + data[:end] if end else rest + data
+        rest = data[end:] if end else b""
+    if rest:
+        yield rest
+
+
+def _overlong(chunk: bytes) -> int | None:
+    """Where a line of more than `MAX_LINE_BYTES` begins: it covers a whole window of half that without an end."""
+    window = MAX_LINE_BYTES // 2
+    for at in range(0, len(chunk), window):
+        if chunk.find(b"\n", at, at + window) < 0:
+            begin = chunk.rfind(b"\n", 0, at) + 1
+            end = chunk.find(b"\n", at)
+            if (len(chunk) if end < 0 else end) - begin > MAX_LINE_BYTES:
+                return begin
+    return None
+
+
 class _Unpacked(io.RawIOBase):
     """gzip bytes → a bounded stream; SourceError for what is cut off, damaged or a bomb."""
 
     def __init__(self, page: Page, source: str) -> None:
-        self._stream = gzip.GzipFile(fileobj=io.BytesIO(page.body))
+        self._stream = igzip.IGzipFile(fileobj=io.BytesIO(page.body))
         self._packed = len(page.body)
         self._where = f"{source}: {page.url}"
         self._size = 0
@@ -294,17 +364,22 @@ class _Unpacked(io.RawIOBase):
         return True
 
     def readinto(self, buffer) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """The next bytes, fewer only at the end."""
         try:
-            data = self._stream.read(len(buffer))
-        except (EOFError, zlib.error, OSError) as error:
+            data = self._stream.read(size)
+        except (EOFError, igzip_lib.IsalError, OSError) as error:
             how = "is cut off" if isinstance(error, EOFError) else "is damaged"
             raise SourceError(f"{self._where} {how}: deliver it again. Nothing of it was used") from None
         self._size += len(data)
         bomb = self._size > RATIO_AFTER_BYTES and self._size > MAX_RATIO * self._packed
         if bomb or self._size > MAX_UNPACKED_BYTES:
             raise SourceError(f"{self._where} unpacks to more than {self._size >> 20} MiB, which no log does: not read")
-        buffer[: len(data)] = data
-        return len(data)
+        return data
 
 
 def _bounded_lines(text: io.TextIOWrapper, source: str, name: str) -> Iterator[str]:

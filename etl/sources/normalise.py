@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from etl.schemas import DATASETS, OUTCOMES, AcceptedEvent
+from etl.buckets import COPY_MARK
+from etl.schemas import DATASETS, OUTCOMES, AcceptedEvent, without_key
 from etl.sources._records import billed_segments
 
 EVENTS = DATASETS["events"]
@@ -16,9 +17,10 @@ PLACE = ["raw_sha256", "raw_index"]
 # Where a record lay, and what only the merge knows, are no part of what it says.
 CONTENT = [c for c in EVENTS.columns if c not in (*PLACE, "vanished")]
 
+_RULES = without_key(AcceptedEvent)
+"""Each id is there once by then."""
+
 CONFLICT = "conflicting_versions"
-COPY_MARK = "#"
-"""Between the provider's id and the number of a conflicting version. Provider ids never hold it."""
 PLACE_MARK = ":"
 """In the id of a record that has none of its own: <raw sha256, 16 digits>:<index>."""
 
@@ -31,7 +33,9 @@ class Normalised(NamedTuple):
     duplicates: int
 
 
-def normalise(read: pl.DataFrame, previous: pl.DataFrame | None = None) -> Normalised:
+def normalise(
+    read: pl.DataFrame, previous: pl.DataFrame | None = None, *, listed: frozenset[str] | None = frozenset()
+) -> Normalised:
     """``read`` (`schemas.Events` rows, duplicates allowed) and the partition's rows so far → the partition's rows.
 
     * A record read twice is kept once: the newest ``updated_at``. Versions that differ without any ``updated_at`` are all
@@ -39,6 +43,8 @@ def normalise(read: pl.DataFrame, previous: pl.DataFrame | None = None) -> Norma
     * A row that breaks `AcceptedEvent` is quarantined under the names of the rules.
     * Against ``previous``: the newest ``updated_at`` wins, and of equals the one just read. What is not listed any more is
       kept and marked ``vanished``, unmarked when it comes back. A body blanked since keeps its computed segments.
+    * ``listed``: pages (sha256) of other days that list records of this one too, so what came from them has not vanished.
+      None: ``read`` is no whole list, so nothing vanishes for not being there.
     * A record without an id of its own cannot be found again: it is replaced by the new reading, not kept beside it.
 
     ``normalise(read, normalise(read, previous).events)`` changes nothing. Raises ValidationError if a column is missing.
@@ -48,8 +54,8 @@ def normalise(read: pl.DataFrame, previous: pl.DataFrame | None = None) -> Norma
     duplicates = rows.height - once.height
     if previous is None or previous.height == 0:
         return Normalised(EVENTS.arrange(_hold_to_contract(once)), duplicates)
-    old = previous.select(EVENTS.columns)
-    once, kept = _merge(once, old)
+    old = EVENTS.filled(previous)
+    once, kept = _merge(once, old, listed)
     checked = _hold_to_contract(once)
     return Normalised(EVENTS.arrange(pl.concat([checked, kept])), duplicates)
 
@@ -107,7 +113,9 @@ def _once(rows: pl.DataFrame) -> pl.DataFrame:
 def _hold_to_contract(rows: pl.DataFrame) -> pl.DataFrame:
     """Accepted rows that break a rule of `AcceptedEvent` → quarantined, the rules' names as reason."""
     accepted = pl.col("outcome") == "accepted"
-    good, failures = AcceptedEvent.filter(rows.filter(accepted))
+    if _RULES.is_valid(rows.lazy().filter(accepted)):
+        return rows
+    _, failures = AcceptedEvent.filter(rows.filter(accepted))
     if len(failures) == 0:
         return rows
     details = failures.details()
@@ -136,7 +144,9 @@ def _reason(rule: str) -> str:
 # --------------------------------------------------------------------------------------------------------------- merge
 
 
-def _merge(new: pl.DataFrame, old: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _merge(
+    new: pl.DataFrame, old: pl.DataFrame, elsewhere: frozenset[str] | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows just read and rows so far → (rows read that stand, rows so far that stand)."""
     key = ["kind", "base"]
     base = pl.col("record_id").str.split_exact(COPY_MARK, 1).struct.field("field_0")
@@ -164,9 +174,11 @@ def _merge(new: pl.DataFrame, old: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataF
     listed = pairs["o"].unique()
 
     kept = old.filter(pl.col("o").is_in(standing.implode())).with_columns(vanished=pl.lit(False))
-    unlisted = old.filter(
-        ~pl.col("o").is_in(listed.implode()) & ~pl.col("record_id").str.contains(PLACE_MARK, literal=True)
-    ).with_columns(vanished=pl.lit(True))
+    unlisted = old.filter(~pl.col("o").is_in(listed.implode()))
+    if elsewhere is not None:
+        # What has no id of its own cannot be found again: the new reading replaces it.
+        named = unlisted.filter(~pl.col("record_id").str.contains(PLACE_MARK, literal=True))
+        unlisted = named.with_columns(vanished=~pl.col("raw_sha256").is_in(list(elsewhere)))
 
     new = new.filter(~pl.col("n").is_in(losers.implode()))
     new = _remember_segments(new, pairs.filter(~pl.col("copy") & ~pl.col("copy_old")))

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import queue
 import re
 import threading
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
-from itertools import count, islice
+from itertools import count
 from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -27,9 +24,9 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from etl.settings import SAFE_ID, ConfigurationError, Connection, Section
-from etl.sources import Context, Page, Reading, SourceError
+from etl.sources import Context, Page, Reading, SourceError, whole
 from etl.sources._decode import PAGE, Peek, Unreadable, peek, records, together
-from etl.sources._http import AnswerError, Api, Stopped, check_base_url
+from etl.sources._http import AnswerError, Api, check_base_url
 from etl.sources._records import (
     BATCH_ROWS,
     EVENTS,
@@ -41,12 +38,15 @@ from etl.sources._records import (
     to_ledger,
     to_rooms,
 )
+from etl.sources._walks import Agenda, Step, Walk, drain
 
 log = logging.getLogger(__name__)
 
 ROOT = "/2010-04-01/Accounts"
 MAX_PAGES = 100_000
 """Per list: more is a provider that never ends."""
+UNOPENED = {"messages": MAX_PAGES, "calls": MAX_PAGES, "video": 2}
+"""A guess at the pages of a list before its first one came; of the others 1. Lists that may be long are opened before all."""
 TOGETHER_BYTES = 256 << 10
 """Pages are taken apart together up to here: one of a thousand records alone, those of rooms a hundred at a time."""
 NO_SUCH_RESOURCE = 20404
@@ -150,77 +150,29 @@ class Twilio:
     def fetch(self, day: date) -> Iterator[Page]:
         """Every page of every (account, resource) for [day, day + 1), numbered from 0 within each; any order.
 
-        Pages pass through a short queue, so memory stays flat. The first failure stops all and raises SourceError.
+        One page of each list at a time, `_walks.drain`: memory stays flat. The first failure stops all and raises SourceError.
         """
         stop = threading.Event()
         who, own = self._login()
-        workers = self.settings.concurrency
         api = self._open(self.settings.base_url, who, stop)
         video = api if self.settings.video_url == api.base_url else self._open(self.settings.video_url, who, stop)
-        rooms = ThreadPoolExecutor(workers, thread_name_prefix=f"{self.name}-rooms")
 
-        def pages_of(account: Account, resource: str) -> Iterator[Page]:
+        def walk(account: Account, resource: str) -> Walk:
             if resource == "video":
-                login = who.login if account.sid == own else account.sid
-                return self._sessions(video, rooms, account, login, day)
+                return self._video(video, account, who.login if account.sid == own else account.sid, day)
             return self._pages(self._list(api, account, resource, day))
+
+        def lists(accounts: list[Account], resource: str) -> Iterator[Walk]:
+            return (walk(account, resource) for account in accounts)
 
         try:
             accounts = self._accounts(api, own)
-            chains = (pages_of(account, resource) for account in accounts for resource in self.settings.resources)
-            yield from self._drain(chains, workers, stop)
+            unopened = [(UNOPENED.get(r, 1), lists(accounts, r)) for r in self.settings.resources]
+            yield from drain(Agenda(unopened, stop), self.settings.concurrency, stop, self.name)
         finally:
             stop.set()
-            rooms.shutdown(cancel_futures=True)
             api.close()
             video.close()
-
-    def _drain(self, chains: Iterator[Iterator[Page]], workers: int, stop: threading.Event) -> Iterator[Page]:
-        """The pages of all chains, ``workers`` of them at a time."""
-        pages: queue.Queue[Page | BaseException | None] = queue.Queue(maxsize=2 * workers)
-        turn = threading.Lock()
-
-        def put(item: Page | BaseException | None) -> None:
-            while not stop.is_set():
-                try:
-                    return pages.put(item, timeout=0.2)
-                except queue.Full:
-                    continue
-            raise Stopped
-
-        def work() -> None:
-            try:
-                while True:
-                    with turn:
-                        chain = next(chains, None)
-                    if chain is None:
-                        break
-                    for page in chain:
-                        put(page)
-                put(None)
-            except Stopped:
-                return
-            except BaseException as error:  # noqa: BLE001 - handed to the consumer, who raises it
-                with suppress(Stopped):  # somebody else's error is on its way already
-                    put(error)
-
-        threads = [threading.Thread(target=work, name=f"{self.name}-{i}", daemon=True) for i in range(workers)]
-        for thread in threads:
-            thread.start()
-        try:
-            running = workers
-            while running:
-                item = pages.get()
-                if isinstance(item, BaseException):
-                    raise item
-                if item is None:
-                    running -= 1
-                else:
-                    yield item
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
 
     def _list(self, api: Api, account: Account, resource: str, day: date) -> Listing:
         """One list of the account-addressed API."""
@@ -233,8 +185,8 @@ class Twilio:
 
         return Listing(resource, account, day, url, get, lambda uri: api.follow(uri, prefix))
 
-    def _sessions(self, api: Api, pool: ThreadPoolExecutor, account: Account, login: str, day: date) -> Iterator[Page]:
-        """The pages of rooms, then of each room's sessions in the order of the rooms, the first ones asked for ahead."""
+    def _video(self, api: Api, account: Account, login: str, day: date) -> Walk:
+        """The pages of rooms; the last one makes known a walk for the sessions of each room."""
         spec, path = RESOURCES["rooms"], RESOURCES["rooms"].path
         listing = Listing(
             "rooms", account, day, api.url(f"{path}?{urlencode(self._query('rooms', day))}"),
@@ -242,36 +194,48 @@ class Twilio:
             lambda uri: api.follow(uri, path, exact=True),
         )  # fmt: skip
         rooms: dict[str, None] = {}
-        for page in self._pages(listing):
-            rooms |= dict.fromkeys(self._rooms(page, day))
-            yield page
+        for step in self._pages(listing):
+            rooms |= dict.fromkeys(self._rooms(step.page, day))
+            yield step if step.left else step._replace(more=self._sessions(api, list(rooms), account, login, day))
 
-        def ask(room: str) -> Listing:
-            path = RESOURCES["video"].path.format(room=room)
-            url = api.url(f"{path}?{urlencode({'PageSize': self.settings.page_size})}")
+    def _sessions(self, api: Api, rooms: list[str], account: Account, login: str, day: date) -> Iterator[Walk]:
+        """A walk for each room, to be made in any order.
 
-            def get(url: str) -> tuple[bytes, Peek]:
-                return api.get(url, lambda body: _sessions_of(room, body), login=login)
+        A page has the same number however fast the answers come: a room's first page that of the room's place. The pages
+        after it, of which hardly a room has any, follow all first pages, room by room.
+        """
+        longer: dict[int, Walk] = {}
+        answered = count(1)
 
-            first = pool.submit(get, url)
-            return Listing(
-                "video", account, day, url, lambda asked: first.result() if asked == url else get(asked),
-                lambda uri: api.follow(uri, path, exact=True), f", room {room}",
-            )  # fmt: skip
+        def first(place: int) -> Walk:
+            walk = self._pages(self._of_room(api, rooms[place], account, login, day))
+            step = next(walk)
+            if step.left:
+                longer[place] = walk
+            last = next(answered) == len(rooms)
+            yield Step(replace(step.page, number=place), 0, iter([others()]) if last and longer else None)
 
-        numbers = count()
-        left = iter(rooms)
-        ahead = deque(map(ask, islice(left, 2 * self.settings.concurrency)))
-        while ahead:
-            listing = ahead.popleft()
-            ahead.extend(map(ask, islice(left, 1)))
-            yield from self._pages(listing, numbers)
+        def others() -> Walk:
+            numbers = count(len(rooms))
+            for after, place in zip(reversed(range(len(longer))), sorted(longer), strict=True):
+                for step in longer[place]:
+                    yield Step(replace(step.page, number=next(numbers)), step.left + after)
 
-    def _pages(self, listing: Listing, numbers: Iterator[int] | None = None) -> Iterator[Page]:
-        """The pages of one list, following what each names as the next. ``numbers``: theirs, where several lists share them."""
+        return map(first, range(len(rooms)))
+
+    def _of_room(self, api: Api, room: str, account: Account, login: str, day: date) -> Listing:
+        path = RESOURCES["video"].path.format(room=room)
+        return Listing(
+            "video", account, day, api.url(f"{path}?{urlencode({'PageSize': self.settings.page_size})}"),
+            lambda url: api.get(url, lambda body: _sessions_of(room, body), login=login),
+            lambda uri: api.follow(uri, path, exact=True), f", room {room}",
+        )  # fmt: skip
+
+    def _pages(self, listing: Listing) -> Walk:
+        """The pages of one list, following what each names as the next."""
         resource, account, url = listing.resource, listing.account, listing.url
         seen: set[str] = set()
-        first_number = 0
+        first_number, first = 0, None
         for number in range(MAX_PAGES):
             try:
                 body, page = listing.get(url)
@@ -284,8 +248,9 @@ class Twilio:
                 hint = f". {NO_VIDEO}" if resource == "rooms" and error.status in (401, 403, 404) else ""
                 raise SourceError(f"{self.name}: {listing}, page {number}: {error}{hint}") from None
             if number == 0:
-                first_number = page.page or 0
-            yield Page(resource, account.sid, number if numbers is None else next(numbers), url, body)
+                first_number, first = page.page or 0, page.dates[0] if page.dates else None
+            left = _pages_left(number + 1, first, page.dates, listing.day) if following else 0
+            yield Step(Page(resource, account.sid, number, url, body), left)
             if following is None:
                 return
             url = following
@@ -404,7 +369,10 @@ class Twilio:
 
     def read(self, pages: Iterable[Page], day: date) -> Reading:
         """Kept pages → events, one row per record, and the provider's totals. Pages are taken as they come, in batches."""
-        events: list[pl.DataFrame] = []
+        return whole(self.parts(pages, day))
+
+    def parts(self, pages: Iterable[Page], day: date) -> Iterator[Reading]:
+        """`read`, a batch at a time; the totals come last."""
         totals: list[pl.DataFrame] = []
         listed: set[tuple[str, str]] = set()
         fetched: set[tuple[str, str]] = set()
@@ -413,15 +381,15 @@ class Twilio:
         waiting: dict[str, list[pl.DataFrame]] = defaultdict(list)
         height: dict[str, int] = defaultdict(int)
 
-        def decode(resource: str) -> None:
+        def decode(resource: str) -> Iterator[Reading]:
             rows = self._rows(small.pop(resource))
             size[resource] = 0
             waiting[resource].append(rows)
             height[resource] += rows.height
             if height[resource] >= BATCH_ROWS:
-                flush(resource)
+                yield from flush(resource)
 
-        def flush(resource: str) -> None:
+        def flush(resource: str) -> Iterator[Reading]:
             rows = pl.concat(waiting.pop(resource))
             height[resource] = 0
             try:
@@ -431,7 +399,8 @@ class Twilio:
                     listed.update(to_rooms(rows, day).rows())
                 else:
                     # Sessions are asked for by room, so no date filter can have been ignored.
-                    events.append(to_events(rows, resource, day, filtered=resource != "video"))
+                    events = to_events(rows, resource, day, filtered=resource != "video")
+                    yield Reading(events, LEDGER.empty())
             except SourceError as error:
                 raise SourceError(f"{self.name}: {error}") from None
 
@@ -441,16 +410,14 @@ class Twilio:
             small[page.resource].append(page)
             size[page.resource] += len(page.body)
             if size[page.resource] >= TOGETHER_BYTES:
-                decode(page.resource)
+                yield from decode(page.resource)
         for resource in sorted(small):
-            decode(resource)
+            yield from decode(resource)
         for resource in sorted(waiting):
-            flush(resource)
+            yield from flush(resource)
         self._refuse_other_rooms(listed, fetched, day)
-        return Reading(
-            pl.concat(events) if events else EVENTS.empty(),
-            LEDGER.arrange(settle_ledger(pl.concat(totals))) if totals else LEDGER.empty(),
-        )
+        ledger = LEDGER.arrange(settle_ledger(pl.concat(totals))) if totals else LEDGER.empty()
+        yield Reading(EVENTS.empty(), ledger)
 
     def _rows(self, pages: list[Page]) -> pl.DataFrame:
         """The records of pages of one resource, as text."""
@@ -514,6 +481,26 @@ def _never_was(listing: Listing, error: AnswerError) -> bool:
     else:
         none = listing.resource == "rooms" and error.status in (401, 403, 404)
     return none and not listing.account.lived_on(listing.day)
+
+
+def _pages_left(pages: int, first: str | None, dates: tuple[str | None, ...], day: date) -> int:
+    """A guess at how many pages follow the first ``pages`` of a list ordered by date, whose first record is of ``first``: as
+    many as the part of the day still to come says; without dates as many again. At least 1."""
+    begin, here = _seconds(first), _seconds(dates[-1] if dates else None)
+    if begin is None or here is None:
+        return pages
+    midnight = int(datetime.combine(day, time(), UTC).timestamp())
+    to_come = here - midnight if here <= begin else midnight + 86_400 - here
+    return min(max(pages * to_come // max(abs(begin - here), 1), 1), MAX_PAGES)
+
+
+def _seconds(text: str | None) -> int | None:
+    """A date of a record → seconds since 1970; None if it cannot be read. Good enough for a guess."""
+    try:
+        moment = datetime.fromisoformat(text) if text[:4].isdecimal() else parsedate_to_datetime(text)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _date(text: str | None) -> date | None:

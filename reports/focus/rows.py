@@ -64,9 +64,12 @@ def left_out(page: Page) -> dict[str, int]:
 
 def _rows(frame: pl.DataFrame, **values) -> pl.DataFrame:
     """``frame`` with ``values`` as `ROW`; what is not given is null."""
+    if frame.is_empty():
+        return pl.DataFrame(schema=ROW)
     given = frame.with_columns(**values)
+    known = set(given.columns)
     return given.select(
-        (pl.col(name) if name in given.columns else pl.lit(None)).cast(dtype).alias(name) for name, dtype in ROW.items()
+        (pl.col(name) if name in known else pl.lit(None)).cast(dtype).alias(name) for name, dtype in ROW.items()
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from etl.credits import closing, compare_recharges, ledger, lost
+from etl.credits import closing, compare_recharges, joined, ledger, ledger_of_days, lost
 from etl.schemas import DATASETS
 
 COLUMNS = [
@@ -82,6 +82,45 @@ def test_every_row_is_what_a_bookkeeper_writes(world):
             entries |= {f"{row[2]}{' of our own' * row[6]}" for row in expected}
     for entry in sorted(entries):
         event(entry)
+
+
+@thorough
+@given(made.worlds(), st.randoms(use_true_random=False))
+def test_sums_of_days_make_the_same_ledger_as_single_burns(world, chance):
+    """Whatever part of the days is given burn by burn; and no day is asked for that was not summed, none twice."""
+    opening, day = None, pl.col("occurred_at").dt.date()
+    for window in windows(world):
+        burns, plans, purchases = inputs(world, window)
+        one_by_one = [d for d in burns.select(day.unique()).to_series() if chance.random() < 0.3]
+        rest = burns.filter(~day.is_in(one_by_one))
+        summed = rest.group_by("account_id", date=day).agg(pl.col("credits").sum())
+        asked: set = set()
+
+        def burns_on(days, rest=rest, summed=summed, asked=asked):
+            assert days.join(summed, on=["account_id", "date"], how="anti").is_empty() and asked.isdisjoint(days.rows())
+            asked |= set(days.rows())
+            return rest.with_columns(date=day).join(days, on=["account_id", "date"], how="semi").drop("date")
+
+        given_ = (opening, plans, purchases, window)
+        found = ledger_of_days(summed, burns.filter(day.is_in(one_by_one)), burns_on, *given_)
+        opening = ledger(burns, *given_)
+        assert_frame_equal(found, opening)
+        event("asked for a day" if asked else "asked for no day")
+
+
+@thorough
+@given(made.worlds(), st.integers(1, 27))
+def test_a_ledger_goes_on_from_any_day_as_if_it_had_never_stopped(world, later):
+    opening = None
+    for first, end in windows(world):
+        cut = first + timedelta(days=later)
+        pieces = [opening]
+        for window in ((first, cut), (cut, end)):
+            burns, plans, purchases = inputs(world, window)
+            pieces.append(ledger(burns, pieces[-1], plans, purchases, window))
+        burns, plans, purchases = inputs(world, (first, end))
+        opening = ledger(burns, opening, plans, purchases, (first, end))
+        assert_frame_equal(joined(*pieces[1:]), opening)
 
 
 @modest

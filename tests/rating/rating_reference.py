@@ -247,7 +247,8 @@ def daily(charges: list[dict]) -> dict[tuple, dict]:
         lambda: {**dict.fromkeys((*COUNTS, *FLAGS), 0), "charge": Decimal(0), "provider_cost": Decimal(0)}
     )
     for c in charges:
-        row = rolled[tuple(c[k] for k in DAILY_KEY)]
+        main = c | {"carrier": None, "registered": None}
+        row = rolled[tuple(main[k] for k in DAILY_KEY)]
         row["events"] += 1
         for name in COUNTS[1:]:
             row[name] += c[name]
@@ -265,7 +266,7 @@ def daily(charges: list[dict]) -> dict[tuple, dict]:
             fee["charge"] += c["carrier_fee"] or 0
             fee["unrated"] += c["carrier_fee"] is None
         if c["detection_rate_id"] is not None or c["detection_charge"] is None:
-            own = c | {"line": "voice_detection", "rate_id": c["detection_rate_id"], "unit": "call"}
+            own = main | {"line": "voice_detection", "rate_id": c["detection_rate_id"], "unit": "call"}
             detection = rolled[tuple(own[k] for k in DAILY_KEY)]
             detection["events"] += 1
             detection["quantity"] += 1

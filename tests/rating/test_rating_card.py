@@ -13,6 +13,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 import rating_worlds as made
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 from rating_reference import known
 from rating_worlds import fee, price
@@ -584,6 +586,73 @@ def test_the_fingerprint_changes_with_prices_and_ladders(tmp_path):
     assert one.fingerprint == made.load_card([price("p")]).fingerprint
     first, second = (load(tmp_path, [price("p")], tiers=[rung("t", 0, price=p)]).fingerprint for p in ("1", "2"))
     assert first != second
+
+
+# ------------------------------------------------------------------------------------------------ all rows at once
+
+CELLS = {
+    "rate_id": ("a", "b", "c", "d", "e", "f", None), "rate_card": ("standard", "standard", None),
+    "line": ("text", "call", "video", "number", "recording_storage", "voice_detection", "carrier_fee", "Text", None),
+    "direction": ("outbound", "up", None, None), "type": ("sms", "mms", "SMS", None), "number_class": ("local", "x", None),
+    "prefix": ("+1202", "1", "+44", "+999", "+2", "+210", "01", "+1 2", "+12345678901234567", None, None),
+    "currency": ("USD", "USD", "usd", "USDX", "USD\n", None), "price": ("0.01", "1", "-1", "x", "0.0000000001", None),
+    "minimum_seconds": ("60", "0", "-1", "x", None, None), "increment_seconds": ("60", "0", "1", None, None),
+    "clock": ("dial", "ring", None, None), "bill_unanswered": ("true", "FALSE", "maybe", None, None),
+    "connection_fee": ("0", "-1", "x", None, None), "tier_id": ("t", "u", "v", None, None),
+    "valid_from": ("2026-01-01", "2026-02-01", "soon", None), "valid_to": ("2026-02-01", "2026-01-01", "then", None, None),
+    "recorded_at": ("2026-01-01", "2026-13-01", None), "note": (None,),
+    "fee_id": ("a", "b", "c", "d", None), "carrier": ("AT&T", None), "registered": ("true", "yes", None),
+}  # fmt: skip
+RIGHT = {"rate_id": None, "fee_id": None} | {
+    "rate_card": "standard", "line": "text", "type": "sms", "prefix": "+1202", "currency": "USD", "price": "0.01",
+    "valid_from": "2026-01-01", "recorded_at": "2026-01-01",
+}  # fmt: skip
+
+
+@st.composite
+def cards(draw, columns: tuple[str, ...]) -> pl.DataFrame:
+    """A few rows as written: right ones with some cells that may be wrong, each under an id of its own or not."""
+    rows = []
+    for line in range(2, 2 + draw(st.integers(1, 6))):
+        wrong = draw(st.lists(st.sampled_from([c for c in columns if c != "note"]), max_size=4))
+        row = {c: RIGHT.get(c) for c in columns} | {columns[0]: f"id{line}"}
+        rows.append({"line_number": line} | row | {c: draw(st.sampled_from(CELLS[c])) for c in wrong})
+    return pl.DataFrame(rows, schema={"line_number": pl.Int64} | dict.fromkeys(columns, pl.String))
+
+
+@settings(max_examples=300, deadline=None)
+@given(cards(card.PRICE_COLUMNS), cards(card.FEE_COLUMNS))
+def test_what_all_rows_are_asked_at_once_finds_what_each_by_itself_would_say(prices, fees):
+    for text, problems in ((prices, card._price_problems), (fees, card._fee_problems)):
+        typed = card._typed(text)
+        assert list(problems(text, typed)) == list(problems(text, typed, pl.lit(True)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(cards(card.PRICE_COLUMNS), st.sampled_from((("USD",), ("USD", "EUR"), (None,))))
+def test_ladders_and_prices_that_do_not_fit_are_found_as_row_by_row(text, currencies):
+    typed = card._typed(text)
+    tiers = pl.DataFrame(
+        [(t, c) for t in ("t", "u") for c in currencies], schema={"tier_id": pl.String, "currency": pl.String}, orient="row"
+    )
+    found = list(card._ladder_problems(typed, tiers))
+    assert found == list(card._ladder_problems(typed, tiers, pl.col("tier_id").is_not_null()))
+
+
+@settings(max_examples=200, deadline=None)
+@given(cards(card.PRICE_COLUMNS))
+def test_rows_that_overlap_are_found_as_by_looking_at_every_pair(text):
+    typed = card._typed(text)
+    found = {sentence.split(" overlaps ")[0] for sentence in card._overlaps("f", typed, card.PRICE_KEY, "rate_id")}
+    rows = [r for r in typed.sort("valid_from", nulls_last=True, maintain_order=True).iter_rows(named=True)]
+    pairs = [
+        (one, other)
+        for i, one in enumerate(rows) for other in rows[i + 1 :]
+        if all(one[c] == other[c] for c in (*card.PRICE_KEY, "recorded_at"))
+        and one["valid_from"] and other["valid_from"] and (one["valid_to"] or date.max) > other["valid_from"]
+    ]  # fmt: skip
+    # Of three that overlap, a neighbour names each; so some pair is found exactly where there is one.
+    assert bool(found) == bool(pairs)
 
 
 # ------------------------------------------------------------------------------------------------ speed

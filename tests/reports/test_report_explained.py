@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from etl.explain import Check, opening, told, verdicts
 from etl.lake import open_store
 from etl.settings import MailSettings
-from reports import explained, pages
+from reports import explained, pages, workers
 from reports.explained import EXPLAINED, Anchors, page_of
 from reports.jobs import Reports
 from reports.links import Links, revision_folder
@@ -90,6 +90,20 @@ def test_every_line_has_its_anchor_and_every_amount_leads_to_one(closed):
                 assert name.endswith(amount)
                 met += 1
     assert met > 100
+
+
+def test_several_processes_make_the_same_of_a_real_closed_month(closed, tmp_path, monkeypatch):
+    from golden_world import opened
+
+    file, _, out, month = closed
+    monkeypatch.setattr(workers, "WORTH", 2)
+
+    def tree(folder: Path) -> dict[str, bytes]:
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+    outcomes = list(Reports(opened(file), 2).render(month, tmp_path))
+    assert [o.error for o in outcomes if o.error] == []
+    assert tree(tmp_path) == tree(out)
 
 
 def test_what_a_link_leads_to_is_the_amount_it_is_on(closed):

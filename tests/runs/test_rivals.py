@@ -37,7 +37,7 @@ def test_a_zombie_s_older_answer_does_not_land(jobs, restated, monkeypatch):
     before = cost(jobs, "daily")
     zombie, nightly = Jobs.open(run_id="zombie"), Jobs.open(run_id="nightly")
     zombie.__dict__["card"] = replace(zombie.card, fingerprint="another")  # so that there is something to do
-    plain, calls = charge.rate, []
+    plain, calls = charge.charges, []
 
     def slow(*arguments, **options):
         calls.append(1)
@@ -46,7 +46,7 @@ def test_a_zombie_s_older_answer_does_not_land(jobs, restated, monkeypatch):
             nightly.run_day(DAY)
         return plain(*arguments, **options)
 
-    monkeypatch.setattr(charge, "rate", slow)
+    monkeypatch.setattr(charge, "charges", slow)
     zombie.rate(DAY, "twilio")
     zombie.roll_up(DAY)
     after = cost(jobs, "daily")

@@ -62,6 +62,32 @@ def test_every_character_alone_and_in_company():
     assert out["units"].to_list() == [3 if c in TWO_SEPTETS or c > 0xFFFF else 2 for c in points]
 
 
+@pytest.mark.parametrize("company", ["é", "é€", "[", "€]", "ß😀", "`", "Ω中"])
+def test_every_leading_byte_in_company(company):
+    """What decides for one character must not hide another, before it or after it."""
+    points = [*range(0x20), *range(0x5B, 0x500), *range(0x700, 0xD800, 61), *range(0x2070, 0x20D0), 0xFFFD, 0x10000]
+    texts = [t for c in points for t in (chr(c) + company, company + chr(c))]
+    assert_frame_equal(counted(texts), expected(texts))
+
+
+@pytest.mark.parametrize(
+    "wide, narrow, part", [("]", "a", 153), ("€", "é", 153), ("😀", "a", 67), ("\U0010ffff", "中", 67)]
+)
+def test_one_wide_run_across_each_cut(wide, narrow, part):
+    """Every start of a run of wide characters around the first cuts, with a rest that ends around a later one."""
+    texts = [
+        narrow * before + wide * run + narrow * after
+        for cut in (part, 2 * part)
+        for before in range(cut - 5, cut + 2)
+        for run in (1, 2, 3)
+        for end in (2 * part, 3 * part)
+        for after in range(max(0, end - before - 2 * run - 3), max(0, end - before - 2 * run) + 3)
+    ]
+    assert_frame_equal(counted(texts), expected(texts))
+    sixteen = {"single": (160, 70), "multi": MULTI_16BIT}
+    assert_frame_equal(counted(texts, **sixteen), expected(texts, **sixteen))
+
+
 @given(columns)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_equals_reference(values):
@@ -126,6 +152,26 @@ def test_order_and_slices_of_a_long_column(stored):
         out = with_segments(frame.lazy()).collect(engine=engine)
         assert out["index"].is_sorted()
         assert_frame_equal(out.select(*COUNTED), want)
+
+
+def test_rows_find_their_way_back_from_every_slice(stored, monkeypatch):
+    """Slices of the kernel of any size, so that each step's rows are mapped back in small and uneven groups."""
+    texts = [*(v["body"] for v in stored[::7]), None, "", *hard_texts(50)]
+    want = expected(texts)
+    for rows in (1, 2, 7, 64):
+        monkeypatch.setattr(segments, "_SLICE_ROWS", rows)
+        assert_frame_equal(counted(texts), want)
+
+
+def test_eager_buckets(stored):
+    """As the nightly job calls it: an expression over a column with gaps, in an eager select, bucket by bucket."""
+    texts = [v["body"] for v in stored]
+    frame = bodies(texts).with_row_index()
+    odd = pl.when(pl.col("index") % 3 != 0).then(pl.col("body"))
+    want = expected([t if i % 3 else None for i, t in enumerate(texts)])
+    for start in range(0, len(texts), 1000):
+        out = frame.slice(start, 1000).select(segment_columns(odd)).unnest("segments")
+        assert_frame_equal(out, want.slice(start, 1000))
 
 
 def test_layouts(stored):

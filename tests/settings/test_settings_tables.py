@@ -183,3 +183,33 @@ def test_true_and_false_are_words():
         False,
         *[None] * 4,
     ]
+
+
+# ------------------------------------------------------------------------------------------------ two ways of reading
+
+PIECE = st.sampled_from(("a", "b", "c", "x", "7", " ", ",", ",", "\n", "\n", "\r\n", "\r", '"', "\u2028", "\x1c", "\x85", "\0", "é", ";"))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.sampled_from(("a,b", "a,b,c", "b,a", "a,b,", "a;b", "a", "a,b,d", "\ufeffa,b,c", "")), st.lists(PIECE, max_size=24))
+def test_a_file_cut_at_its_commas_reads_as_by_the_reader_of_csv(header, pieces):
+    data = (header + "\n" + "".join(pieces)).encode()
+
+    def outcome() -> tuple:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "f.csv"
+            file.write_bytes(data)
+            try:
+                frame, sha = tables.read(file, ("a", "b"), ("c",))
+            except ConfigurationError as error:
+                return (str(error).replace(folder, ""),)
+            return frame.schema, frame.rows(), sha
+
+    with pytest.MonkeyPatch.context() as patch:
+        quick = outcome()
+        patch.setattr(tables, "_plain", lambda *_: None)
+        assert quick == outcome()
+
+
+def test_a_plain_file_is_cut_at_its_commas():
+    assert tables._plain(b"a,b\n1,\n\n , \n2,3", ("a", "b"), ("c",), False).rows() == [(2, "1", None, None), (5, "2", "3", None)]

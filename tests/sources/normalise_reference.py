@@ -85,8 +85,13 @@ def reference(read: list[dict], previous: list[dict]) -> list[dict]:
     for (_, record_id), rows in held.items():
         if ":" not in record_id:
             out += [row | {"vanished": True} for row in rows]
-    return sorted(out, key=lambda r: (r["kind"], r["record_id"]))
+    return sorted(out, key=place)
 
 
 def rows_of(frame: pl.DataFrame) -> list[dict]:
     return frame.to_dicts()
+
+
+def place(row: dict) -> tuple:
+    """The order of events: where they lay, kind, id."""
+    return row["raw_sha256"], row["raw_index"], row["kind"], row["record_id"]

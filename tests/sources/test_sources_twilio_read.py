@@ -41,7 +41,7 @@ def at(clock: str, day: date = DAY) -> datetime:
 
 
 def test_samples_become_the_events_the_provider_bills(sample_pages):
-    events, ledger = source(Fake()).read(sample_pages, DAY)
+    events, ledger, _ = source(Fake()).read(sample_pages, DAY)
     expected = json.loads((SAMPLES / "EXPECTED_reconciliation_2026-11-20.json").read_text())
     texts = events.filter(
         (pl.col("kind") == "message") & (pl.col("type") == "sms") & pl.col("provider_cost").is_not_null()
@@ -66,7 +66,7 @@ def test_samples_become_the_events_the_provider_bills(sample_pages):
 
 
 def test_samples_have_exactly_the_contract_columns_and_types(sample_pages):
-    events, ledger = source(Fake()).read(sample_pages, DAY)
+    events, ledger, _ = source(Fake()).read(sample_pages, DAY)
     assert dict(events.schema) == DATASETS["events"].types
     assert dict(ledger.schema) == DATASETS["ledger"].types
 
@@ -79,8 +79,8 @@ def test_a_message_in_full():
         "updated_at": at("10:00:02"), "from_number": "+15005550006", "to_number": "+15017122661",
         "body": "Caf\u00e9 \U0001f642", "encoding": "UCS-2", "segments_reported": 2, "segments_computed": 1, "segments": 2,
         "segments_source": "reported", "media_count": 0, "carrier": None, "answered_at": None, "ended_at": None,
-        "answered_seconds": None, "answered_by": None, "parent_id": None, "error_code": "30006",
-        "provider_cost": Decimal("0.0079"), "provider_currency": "USD", "vanished": False,
+        "answered_seconds": None, "answered_by": None, "parent_id": None, "owner_kind": None, "owner_id": None,
+        "campaign_id": None, "registered": None, "error_code": "30006", "provider_cost": Decimal("0.0079"), "provider_currency": "USD", "vanished": False,
         "raw_sha256": found["raw_sha256"], "raw_index": 0,
     }  # fmt: skip
 

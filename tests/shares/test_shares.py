@@ -1,0 +1,324 @@
+"""A large day in buckets, on one machine or shared out: the same rows, the same bytes, and nothing depends on a share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.night import common, mapping, workload
+from etl import buckets, nights, ordering
+from etl.jobs import Jobs, NotReady
+from etl.jobs.shares import Work, pieces
+from etl.lake import Partition
+from etl.schemas import DATASETS
+
+DAY = date(2026, 4, 1)
+TINY = common.Workload(3_000, 5, DAY, 700, 0.02)
+SOURCE = "messages"
+DATA = ("raw", "events", "ledger", "charges", "daily")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("shares")
+    workload.write_tables(folder)
+    workload.write(TINY, folder)
+    return folder
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """So few bytes a bucket that the tiny day is a large one."""
+    monkeypatch.setattr(buckets, "BUCKET_BYTES", 60_000)
+    monkeypatch.setattr(buckets, "WAITING_BYTES", 200_000)
+
+
+def open_jobs(data: Path, lake: Path, share: bool) -> Jobs:
+    settings = mapping.write(data / TINY.name, data / "tables", data / "house", DAY)
+    text = settings.read_text()
+    own = settings.with_name(f"{lake.name}.toml")
+    own.write_text(f"share_days = {str(share).lower()}\n" + text)
+    jobs = Jobs.open(own, clock=lambda: datetime(2026, 4, 2, 3, tzinfo=UTC), run_id="r")
+    moved = jobs.settings.lake.model_copy(update={"url": lake.as_uri()})
+    jobs.settings = jobs.settings.model_copy(update={"lake": moved})
+    return jobs
+
+
+def heads(jobs: Jobs) -> dict[str, list[str]]:
+    return {p.path: [f.sha256 for f in v.files] for name in DATA for p, v in jobs.lake.heads(name).items()}
+
+
+def night(jobs: Jobs) -> dict[str, list[str]]:
+    jobs.run_day(DAY)
+    return heads(jobs)
+
+
+@pytest.fixture
+def alone(data, small, tmp_path) -> dict[str, list[str]]:
+    return night(open_jobs(data, tmp_path / "alone", share=False))
+
+
+# ------------------------------------------------------------------------------------------------------- buckets
+
+
+@given(st.lists(st.text(min_size=1, max_size=12), min_size=1), st.sampled_from([1, 2, 4, 8, 64]))
+def test_a_bucket_is_what_plain_python_says(ids, count):
+    def reckoned(name: str) -> int:
+        last = name.partition("#")[0].rjust(8, "0").encode()[-8:]
+        return (int.from_bytes(last, "little") * 0x9E3779B97F4A7C15) % 2**64 * count // 2**64
+
+    frame = pl.DataFrame(
+        {"kind": "message", "record_id": ids, "parent_id": None}, schema_overrides={"parent_id": pl.String}
+    )
+    assert frame.with_columns(b=buckets.bucket(count))["b"].to_list() == [reckoned(name) for name in ids]
+
+
+def test_what_belongs_together_is_in_one_bucket():
+    rows = [("call", "CA1", None), ("recording", "RE1", "CA1"), ("recording", "RE2", "CA1"), ("message", "SM1", "CA1")]
+    rows += [("message", "SM1#2", None), ("video", "PA1", "RM1"), ("video", "PA2", "RM1")]
+    frame = pl.DataFrame(rows, schema=["kind", "record_id", "parent_id"], orient="row")
+    found = frame.select(buckets.bucket(1024).alias("b"))["b"].to_list()
+    assert found[0] == found[1] == found[2] and found[3] == found[4] and found[5] == found[6]
+
+
+@given(st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 4, 8]))
+def test_buckets_of_two_counts_overlap_as_their_rows_do(some, others):
+    ids = [f"SM{n:032x}" for n in range(2_000)]
+    frame = pl.DataFrame(
+        {"kind": "message", "record_id": ids, "parent_id": None}, schema_overrides={"parent_id": pl.String}
+    )
+    both = frame.with_columns(a=buckets.bucket(some), b=buckets.bucket(others)).select("a", "b").unique()
+    for number in range(some):
+        assert set(both.filter(a=number)["b"]) <= set(buckets.overlapping(number, some, others))
+    assert both.height == max(some, others)
+
+
+def test_a_day_has_as_many_buckets_as_its_logs_are_large():
+    one = buckets.BUCKET_BYTES
+    assert [buckets.count(n) for n in (0, 1, one, one + 1, 2 * one, 2 * one + 1, 5 * one)] == [1, 1, 1, 2, 2, 4, 8]
+
+
+# ------------------------------------------------------------------------------------------------------- large days
+
+
+def test_a_day_in_buckets_says_what_a_day_in_one_says(data, alone, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    whole = open_jobs(data, tmp_path / "whole", share=False)
+    whole.run_day(DAY)
+    cut = open_jobs(data, tmp_path / "alone", share=False)
+    for name in ("events", "charges"):
+        at = Partition.of(name, date=DAY, source=SOURCE)
+        one, many = whole.lake.head(at), cut.lake.head(at)
+        assert (len(one.files), len(many.files)) == (1, 8), "else nothing is compared"
+        keys = DATASETS[name].key
+        assert whole.lake.read(one).sort(keys).equals(cut.lake.read(many).sort(keys))
+    daily = Partition.of("daily", date=DAY)
+    assert whole.lake.head(daily).files == cut.lake.head(daily).files
+
+
+def test_the_second_night_writes_nothing(data, alone, tmp_path):
+    jobs = open_jobs(data, tmp_path / "alone", share=False)
+    report = jobs.run_day(DAY)
+    assert not any(one.changed for one in report.done)
+    assert heads(jobs) == alone
+
+
+def test_a_day_that_grows_into_more_buckets_keeps_every_record(data, small, tmp_path, monkeypatch):
+    jobs = open_jobs(data, tmp_path / "grown", share=False)
+    jobs.run_day(DAY)
+    at = Partition.of("events", date=DAY, source=SOURCE)
+    before = jobs.lake.read(jobs.lake.head(at)).sort("record_id")
+    for size, count in ((20_000, 32), (1 << 30, 1)):
+        monkeypatch.setattr(buckets, "BUCKET_BYTES", size)
+        jobs.lake.code += "x"  # other code, so that it is made again
+        jobs.run_day(DAY)
+        head = jobs.lake.head(at)
+        assert len(head.files) == count
+        assert jobs.lake.read(head).sort("record_id").equals(before)
+
+
+# ------------------------------------------------------------------------------------------------------- shared out
+
+
+def shared_night(jobs: Jobs, *, reads=None, makes=None) -> dict[str, list[str]]:
+    for source in jobs.sources:
+        jobs.pull(DAY, source)
+        groups, count = jobs.shares(DAY, source)
+        for group in range(groups) if reads is None else reads:
+            jobs.read_share(DAY, source, group)
+        for number in range(count) if makes is None else makes:
+            jobs.make_share(DAY, source, number)
+    return night(jobs)
+
+
+def test_shared_out_the_bytes_are_the_same(data, alone, tmp_path, monkeypatch):
+    jobs = open_jobs(data, tmp_path / "shared", share=True)
+    made = []
+    monkeypatch.setattr(Jobs, "_bucket_events", _counted(Jobs._bucket_events, made))
+    for source in jobs.sources:
+        jobs.pull(DAY, source)
+        groups, count = jobs.shares(DAY, source)
+        for group in range(groups):
+            jobs.read_share(DAY, source, group)
+        for number in range(count):
+            jobs.make_share(DAY, source, number)
+            jobs.make_share(DAY, source, number)  # a task that is tried again
+    assert len(made) == 8, "a share that is made again finds itself"
+    made.clear()
+    jobs.normalise(DAY, SOURCE)
+    assert len(made) == 3, "what the shares made is taken; only the three days that got late records are merged here"
+    assert night(jobs) == alone
+    assert not list(jobs.lake.store.list("_work/")), "texts do not lie about"
+
+
+def _counted(function, made: list):
+    def wrapped(*args, **kwargs):
+        made.append(DAY)
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+@pytest.mark.parametrize(
+    ("reads", "makes"), [([0], []), (None, [0, 3]), ([0, 1], [])], ids=["one read", "two made", "some read"]
+)
+def test_shares_that_were_lost_are_made_on_the_way(reads, makes, data, alone, tmp_path):
+    jobs = open_jobs(data, tmp_path / "lost", share=True)
+    jobs.pull(DAY, SOURCE)
+    groups, _ = jobs.shares(DAY, SOURCE)
+    for group in range(groups) if reads is None else reads:
+        jobs.read_share(DAY, SOURCE, group)
+    for number in makes:
+        jobs.make_share(DAY, SOURCE, number)
+    assert night(jobs) == alone
+
+
+def test_a_bucket_waits_for_all_pages(data, small, tmp_path):
+    jobs = open_jobs(data, tmp_path / "early", share=True)
+    jobs.pull(DAY, SOURCE)
+    jobs.read_share(DAY, SOURCE, 0)
+    with pytest.raises(NotReady, match="not all of its pages"):
+        jobs.make_share(DAY, SOURCE, 0)
+
+
+def test_a_share_made_before_the_card_changed_is_not_taken(data, alone, tmp_path):
+    jobs = open_jobs(data, tmp_path / "stale", share=True)
+    jobs.pull(DAY, SOURCE)
+    groups, count = jobs.shares(DAY, SOURCE)
+    for group in range(groups):
+        jobs.read_share(DAY, SOURCE, group)
+    for number in range(count):
+        jobs.make_share(DAY, SOURCE, number)
+    later = open_jobs(data, tmp_path / "stale", share=True)
+    fewer = later.card.prices.filter(pl.col("line") != "text")
+    later.card = type(later.card)(fewer, later.card.fees, later.card.tiers, "other")
+    later.normalise(DAY, SOURCE)
+    later.rate(DAY, SOURCE)
+    charges = later.lake.read(later.lake.head(Partition.of("charges", date=DAY, source=SOURCE)))
+    assert charges.filter(pl.col("line") == "text")["charge"].null_count() > 0
+
+
+def test_airflow_maps_over_shares_and_the_bytes_are_the_same(data, alone, tmp_path, monkeypatch):
+    monkeypatch.setattr(nights, "MAX_SHARES", 3)
+    jobs = open_jobs(data, tmp_path / "mapped", share=True)
+    window = f"{DAY}/{DAY}"
+    assert nights.shares(jobs, [window], SOURCE) == {"pages": [], "buckets": []}, "nothing is pulled yet"
+    jobs.pull(DAY, SOURCE)
+    found = nights.shares(jobs, [window], SOURCE)
+    assert found["buckets"] == [f"{DAY}/0-2", f"{DAY}/3-5", f"{DAY}/6-7"]
+    assert all(len(some) <= 3 for some in found.values())
+    for one in found["pages"]:
+        nights.share(jobs, "read_share", one, SOURCE)
+    for one in found["buckets"]:
+        nights.share(jobs, "make_share", one, SOURCE)
+    assert night(jobs) == alone
+
+
+def test_the_daily_dag_shares_days_out_where_the_settings_say_so(tmp_path):
+    code = (
+        "import runpy, sys; sys.path.insert(0, 'dags')\n"
+        "import usage_daily as file\n"
+        "from airflow.sdk import DAG\n"
+        "dag = next(v for v in (file.usage_daily(),) if isinstance(v, DAG))\n"
+        "print(*sorted(t for t in dag.task_ids if 'share' in t))\n"
+        "print(dag.get_task('messages.normalise').trigger_rule, *sorted(dag.get_task('messages.normalise').upstream_task_ids))"
+    )
+    settings = tmp_path / "tollbook.toml"
+    text = (Path(__file__).parents[2] / "config" / "tollbook.example.toml").read_text()
+    settings.write_text("share_days = true\n" + text.replace("[sources.twilio]", "[sources.messages]"))
+    environment = {**os.environ, "TOLLBOOK_CONFIG": str(settings)}
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    tasks, rule = done.stdout.strip().splitlines()[-2:]
+    assert tasks.split() == [f"messages_shares.{name}" for name in ("buckets", "make_share", "pages", "pull", "read_share")]
+    assert rule.split()[0].lower().endswith("all_done") and "messages_shares.make_share" in rule
+
+
+def test_a_small_day_is_not_shared_out(data, tmp_path):
+    jobs = open_jobs(data, tmp_path / "small", share=True)
+    jobs.pull(DAY, SOURCE)
+    assert jobs.shares(DAY, SOURCE) == (0, 0)
+
+
+def test_pages_that_need_one_another_are_one_share():
+    rows = [
+        ("calls", 40),
+        ("calls", 40),
+        ("messages", 10),
+        ("messages", 90),
+        ("rooms", 1),
+        ("video", 500),
+        ("usage", 3),
+    ]
+    index = pl.DataFrame(rows, schema=["resource", "object_bytes"], orient="row")
+    found = [part.rows() for part in pieces(index, 80)]
+    assert found == [[("calls", 40), ("calls", 40)], [("messages", 10)], [("messages", 90)], rows[4:]]
+
+
+def test_prepared_work_is_of_its_day_alone(tmp_path, data, small):
+    jobs = open_jobs(data, tmp_path / "own", share=True)
+    mine, other = Work(jobs.lake.store, DAY, SOURCE), Work(jobs.lake.store, date(2026, 4, 2), SOURCE)
+    mine.put("a", b"1")
+    other.put("a", b"2")
+    mine.clear()
+    assert (mine.get("a"), other.get("a")) == (None, b"2")
+
+
+# ------------------------------------------------------------------------------------------------------- ordering
+
+values = st.one_of(st.none(), st.sampled_from(["", "a", "b", "é", "zz", "aa"]))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            values, st.one_of(st.none(), st.booleans()), st.one_of(st.none(), st.integers(-(2**62), 2**62)), st.text()
+        )
+    )
+)
+def test_rows_are_ordered_as_polars_orders_them(rows):
+    frame = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.Boolean, "c": pl.Int64, "d": pl.String}, orient="row")
+    few, ordering.FEW_ROWS = ordering.FEW_ROWS, 0
+    try:
+        for keys in (["a", "b", "c", "d"], ["c", "a"], ["d"], ["b", "a", "d"]):
+            expected = frame.sort(keys, nulls_last=True).select(keys)
+            assert frame[ordering.order(frame, keys)].select(keys).equals(expected)
+    finally:
+        ordering.FEW_ROWS = few
+
+
+@given(st.lists(st.tuples(values, st.one_of(st.none(), st.booleans()), st.text(max_size=1))))
+def test_groups_are_rows_that_agree(rows):
+    frame = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.Boolean, "c": pl.String}, orient="row")
+    number, groups = ordering.grouped(frame)
+    assert [groups.row(n) for n in number] == frame.rows()
+    assert groups.height == len(set(rows))
