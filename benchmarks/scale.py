@@ -1,8 +1,8 @@
 """What a very large day costs, and where each limit lies: reckoned from measured figures, which all stand in `Measured`.
 
-    python -m benchmarks.scale                                   tables for a billion messages and 100 million calls
-    python -m benchmarks.scale --messages 50000000               another day
-    python -m benchmarks.scale --write docs/scale.md             the tables go into the page, too
+    python benchmarks/scale.py                                   tables for a billion messages and 100 million calls
+    python benchmarks/scale.py --messages 50000000               another day
+    python benchmarks/scale.py --write docs/scale.md             the tables go into the page, too
 
 Nothing is run here. Records are messages and a tenth as many calls, of one source, asked from an API page by page. Everything
 grows with the records but for what is cut into buckets (`etl.buckets`), whose shares come in pairs of pages and buckets.
@@ -13,23 +13,28 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.night.page import table, write_section
-from etl import buckets
-from etl.lake.s3 import _LARGEST
-from etl.nights import MAX_SHARES
-from etl.prefixes import MAX_GROUPS
-from etl.sources._packs import PACK_BYTES
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.night.page import table, write_section  # noqa: E402
+from etl import buckets  # noqa: E402
+from etl.lake.s3 import _LARGEST  # noqa: E402
+from etl.nights import MAX_SHARES  # noqa: E402
+from etl.prefixes import MAX_GROUPS  # noqa: E402
+from etl.sources._packs import PACK_BYTES  # noqa: E402
 
 MIB, GIB = 2**20, 2**30
 DAY_MESSAGES = 1_000_000_000
 SIZES = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 CALLS_PER_MESSAGE = 0.1
 MONTH_DAYS = 30
+FEWEST, STEP, MOST_STEPS = 1e3, 10 ** (1 / 25), 226
+"""Where limits are looked for: from a thousand messages a day to 10¹²."""
 
 NIGHT = "`python -m benchmarks.night --n 1000000 --rounds 1 --peers tollbook --keep`"
 SHARES = "`python -m benchmarks.shares SETTINGS 2026-03-15` on the day that kept"
@@ -82,11 +87,18 @@ class Measured:
     daily_rows: float = given(696_301, "rows", "`rows` in the log entry of daily of the kept lake")
     daily_rows_tenth: float = given(114_148, "rows", "the same of a tenth of the records, the same 200 accounts")
     daily_row_bytes: float = given(8.25, "bytes a row", "daily of the kept lake: 5,741,171 bytes")
-    index_row_bytes: float = given(63, "bytes a page", "raw index of 100,000 made-up API pages, encoded as the lake does")
+    index_row_bytes: float = given(
+        63, "bytes a page", "raw index of 100,000 made-up API pages, encoded as the lake does"
+    )
     index_row_memory: float = given(405, "bytes a page", "the same in memory (`estimated_size`)")
-    log_file_bytes: float = given(101, "bytes a file", "log entries of events of 16 and of 32 files: 2,379 and 3,995 bytes")
-    state_row_memory: float = given(434, "bytes a row", MONTH + ": 788 MiB, 157 of it at the start, 1,523,220 rows of daily")
-    state_row_cpu: float = given(3.1e-6, "CPU s a row", MONTH + ": 4.7 CPU s of work")
+    log_file_bytes: float = given(
+        101, "bytes a file", "log entries of events of 16 and of 32 files: 2,379 and 3,995 bytes"
+    )
+    state_row_memory: float = given(
+        434, "bytes a row", MONTH + ": 788 MiB, 157 of it at the start, 1,523,220 rows of daily"
+    )
+    state_row_cpu: float = given(1.6e-6, "CPU s a row", MONTH + ": credit, charge and state 2.42 CPU s")
+    hold_record_cpu: float = given(0.07e-6, "CPU s a record", MONTH + ": hold 2.3 CPU s, 33 million records")
     publish_cpu: float = given(0.167, "CPU s an account", STATEMENTS + ", start included")
     mail_cpu: float = given(0.041, "CPU s a mail", STATEMENTS)
     publish_requests: float = given(120, "requests an account", "docs/bucket.md, a night with new usage, 24 months")
@@ -96,12 +108,16 @@ class Measured:
 class Assumed:
     """What was not measured here: the world around, and prices."""
 
-    records_per_account: float = given(5_500, "records a day", "as in the reference day; more messages are more accounts")
+    records_per_account: float = given(
+        5_500, "records a day", "as in the reference day; more messages are more accounts"
+    )
     night_hours: float = given(2, "hours wall", "from the first page to the audit")
     task_hours: float = given(2, "hours wall", "`execution_timeout` in dags/tollbook_wiring.py")
     share_memory: float = given(2, "GiB", "the limit of a pod in docs/deploy.md")
     alone_memory: float = given(16, "GiB", "a larger machine for the tasks that are one a day")
-    store_latency: float = given(0.020, "s a request", "a bucket in the same region; small objects, one after the other")
+    store_latency: float = given(
+        0.020, "s a request", "a bucket in the same region; small objects, one after the other"
+    )
     store_speed: float = given(100e6, "bytes a s", "one connection of such a bucket")
     put_rate: float = given(3_500, "a s and prefix", "as S3's makers publish it, for PUT, LIST and DELETE")
     get_rate: float = given(5_500, "a s and prefix", "as S3's makers publish it, for GET and HEAD")
@@ -109,7 +125,9 @@ class Assumed:
     page_latency: float = given(0.150, "s a page", "the target's; the provider publishes none")
     concurrency: float = given(4, "requests at a time", "our setting; 16 at most")
     lists: float = given(3, "lists an account", "messages, calls, recordings: asked even if empty")
-    largest_account: float = given(0.01, "of all records", "of the largest account's longest list, whose pages follow each other")
+    largest_account: float = given(
+        0.01, "of all records", "of the largest account's longest list, whose pages follow each other"
+    )
     lookback_days: float = given(7, "days", "our setting: as many windows share `MAX_SHARES`")
     cards_combined: float = given(12, "combinations a rate card", "line × direction × type × number class in use")
     own_card: float = given(0.01, "of the accounts", "that have a rate card of their own")
@@ -131,6 +149,8 @@ class Day:
     messages: float
     m: Measured = Measured()
     a: Assumed = Assumed()
+    group_bytes: float = buckets.BUCKET_BYTES
+    """Compressed bytes of a share of pages."""
 
     @property
     def records(self) -> float:
@@ -143,7 +163,7 @@ class Day:
 
     @property
     def accounts(self) -> int:
-        return math.ceil(self.records / self.a.records_per_account)
+        return math.ceil(round(self.records / self.a.records_per_account, 6))
 
     @property
     def raw(self) -> float:
@@ -171,7 +191,7 @@ class Day:
     @property
     def groups(self) -> int:
         """Shares of pages; those of lists that are never split are one."""
-        return math.ceil(self.raw / buckets.BUCKET_BYTES) + 1
+        return math.ceil(self.raw / self.group_bytes) + 1
 
     @property
     def pieces(self) -> int:
@@ -201,10 +221,12 @@ class Day:
 
 
 def cpu(day: Day) -> dict[str, float]:
-    """CPU seconds by step."""
+    """CPU seconds by step; `state` is that of the last night of a month, whose days it reads."""
     names = ("pull", "read", "make", "normalise", "rate", "reconcile", "roll_up", "audit")
     found = {name.replace("_", " "): day.times * getattr(day.m, f"{name}_cpu") for name in names}
-    return found | {"start of tasks": (day.tasks + 6) * (day.m.airflow_cpu + day.m.open_cpu)}
+    month = day.daily_rows * day.m.state_row_cpu + day.records * day.m.hold_record_cpu
+    found["state"] = MONTH_DAYS * month
+    return found | {"start of tasks": (day.tasks + 7) * (day.m.airflow_cpu + day.m.open_cpu)}
 
 
 PARALLEL = ("read", "make")
@@ -244,14 +266,15 @@ def requests(groups: int, cut: int, packs: int, packs_a_share: float, *, late: i
         "reconcile": Requests(get=cut),
         "roll up": Requests(get=2 * cut),
         "audit": Requests(get=2 * cut, head=2 * cut),
+        "state": Requests(),
     }  # fmt: skip
 
 
 def asked(day: Day) -> dict[str, Requests]:
     """`requests` of a day."""
     if not day.shared:
-        return requests(0, 1, day.packs, 0)
-    return requests(day.groups, day.buckets, day.packs, 1 + buckets.BUCKET_BYTES / PACK_BYTES)
+        return requests(0, 1, day.packs, 0) | {step: Requests() for step in PARALLEL}
+    return requests(day.groups, day.buckets, day.packs, 1 + day.group_bytes / PACK_BYTES)
 
 
 def stored(day: Day) -> dict[str, float]:
@@ -268,9 +291,15 @@ def objects(day: Day) -> int:
     return day.packs + 4 * day.buckets
 
 
+def waiting(day: Day) -> float:
+    """Bytes of the objects that wait between the shares."""
+    return day.times * day.m.work_bytes * day.shared
+
+
 def moved(day: Day) -> float:
-    """Bytes read from the store: as measured, and the index that each share reads."""
-    return day.times * day.m.read_back_bytes + (day.groups + day.buckets) * day.pages * day.m.index_row_bytes
+    """Bytes read from the store: as measured, a month of daily, and the index that each share reads."""
+    month = MONTH_DAYS * day.daily_rows * day.m.daily_row_bytes
+    return month + day.times * day.m.read_back_bytes + (day.groups + day.buckets) * day.pages * day.m.index_row_bytes
 
 
 def memory(day: Day) -> dict[str, float]:
@@ -298,7 +327,7 @@ def seconds(day: Day, step: str) -> float:
 
 def alone(day: Day) -> float:
     """Wall seconds of the steps that are one task a day and wait for each other; the audit is beside them, not before."""
-    return sum(seconds(day, step) for step in ("pull", "normalise", "rate", "roll up"))
+    return sum(seconds(day, step) for step in ("pull", "normalise", "rate", "roll up", "state"))
 
 
 def workers(day: Day) -> tuple[int, float]:
@@ -316,7 +345,7 @@ def provider(day: Day) -> tuple[int, float, float]:
 
 def dollars(day: Day) -> dict[str, float]:
     """Of one day: computing, requests, and a month of what stays."""
-    a, every = day.a, sum(asked(day).values(), Requests())
+    a, every = day.a, total(day)
     return {
         "vCPU hours, computing": sum(cpu(day).values()) / 3600 * a.vcpu_hour,
         "vCPU hours, waiting for the store": every.all * a.store_latency / 3600 * a.vcpu_hour,
@@ -341,13 +370,19 @@ class Limit(NamedTuple):
 
 
 def binds(limit: Limit, day: Day) -> float | None:
-    """The messages a day, to a percent, at which a limit is reached; None beyond 10¹³. The load must not fall with the day."""
-    low, high = 1e3, 1e13
-    if limit.load(replace(day, messages=high)) <= limit.most:
-        return None
+    """The fewest messages a day, to a percent, with which a limit is passed; None beyond a million millions. Some loads fall a
+    little where a day is cut into twice the buckets, so it is looked for from below."""
+
+    def passed(messages: float) -> bool:
+        return limit.load(replace(day, messages=messages)) > limit.most
+
+    high = next((at for n in range(MOST_STEPS) if passed(at := FEWEST * STEP**n)), None)
+    if high is None or high == FEWEST:
+        return high
+    low = high / STEP
     while high / low > 1.01:
         middle = math.sqrt(low * high)
-        low, high = (middle, high) if limit.load(replace(day, messages=middle)) <= limit.most else (low, middle)
+        low, high = (low, middle) if passed(middle) else (middle, high)
     return high
 
 
@@ -360,16 +395,22 @@ def limits(m: Measured, a: Assumed) -> Iterator[Limit]:
         return Limit(f"memory of `{step}`", lambda day: memory(day)[step] / GIB, most / GIB, "GiB", basis, move)
 
     def in_time(step: str, basis: str, move: str) -> Limit:
-        return Limit(f"time of `{step}`, one task", lambda day: seconds(day, step) / 3600, task / 3600, "h", basis, move)
+        return Limit(
+            f"time of `{step}`, one task", lambda day: seconds(day, step) / 3600, task / 3600, "h", basis, move
+        )
 
     def make_task(day: Day) -> float:
         return seconds(day, "make") / day.buckets * day.in_a_task(day.buckets) / 3600
 
-    yield in_memory("audit", big, "measured, taken as linear", "audit bucket by bucket: events and charges are cut alike")
+    yield in_memory(
+        "audit", big, "measured, taken as linear", "audit bucket by bucket: events and charges are cut alike"
+    )
     yield in_memory("reconcile", big, "measured, taken as linear", "count each bucket, then add")
-    yield in_memory("roll up", big, "measured, taken as linear", "add up in the share; look for doubles bucket by bucket")
+    yield in_memory(
+        "roll up", big, "measured, taken as linear", "add up in the share; look for doubles bucket by bucket"
+    )
     yield Limit(
-        "hashes of `_refuse_twice` alone, part of that", lambda d: 8 * d.records / GIB, big / GIB, "GiB", "8 bytes a record",
+        "hashes of `_refuse_twice` alone, part of `roll up`", lambda d: 8 * d.records / GIB, big / GIB, "GiB", "8 bytes a record",
         "the same bucket has all copies of a record within a source",
     )  # fmt: skip
     yield Limit(
@@ -377,8 +418,8 @@ def limits(m: Measured, a: Assumed) -> Iterator[Limit]:
         "8 bytes a record and a sorted copy", "compare bucket with bucket over the days",
     )  # fmt: skip
     yield Limit(
-        "the same for a month without notes, at closing", lambda d: 16 * d.records * MONTH_DAYS / GIB, big / GIB, "GiB",
-        "8 bytes a record and a sorted copy", "as before",
+        "audit: no record twice, in a month without notes, at closing", lambda d: 16 * d.records * MONTH_DAYS / GIB, big / GIB, "GiB",
+        "8 bytes a record and a sorted copy", "compare bucket with bucket over the days",
     )  # fmt: skip
     yield in_memory("state", big, "measured, taken as linear", "statements by groups of accounts; daily cut by account")
     yield Limit("one PUT of `daily`", lambda d: d.daily_rows * m.daily_row_bytes / GIB, _LARGEST / GIB, "GiB",
@@ -391,6 +432,9 @@ def limits(m: Measured, a: Assumed) -> Iterator[Limit]:
     yield in_time("roll up", "CPU measured, on one core", "add up in the shares, then in a tree")
     yield in_time("reconcile", "CPU measured, on one core", "count in the shares")
     yield in_time("audit", "CPU measured, on one core", "audit bucket by bucket in mapped tasks")
+    yield in_time(
+        "state", "CPU measured on another month, on one core", "statements by groups of accounts in mapped tasks"
+    )
     yield in_time("pull", "CPU measured, from files", "one pull for each group of accounts or files")
     yield Limit("PUT of pieces below one prefix", lambda d: d.pieces * d.shared / night, a.put_rate, "a second",
                 "counted, spread over the night", "fewer pieces; the hash before the date in their names")  # fmt: skip
@@ -410,13 +454,20 @@ def limits(m: Measured, a: Assumed) -> Iterator[Limit]:
                 "groups", "share of own cards assumed", "an axis for each group of rate cards")  # fmt: skip
     yield Limit("mapped tasks", lambda d: d.tasks / 2, 1_024, "tasks", "`MAX_SHARES` a source; Airflow's max_map_length",
                 "never reached: shares get fatter instead")  # fmt: skip
-    yield Limit("XCom of the shares", lambda d: d.tasks * 30 / 1e6, 1, "MB", "30 bytes a task", "never reached: keys, never data")
+    yield Limit(
+        "XCom of the shares",
+        lambda d: d.tasks * 30 / 1e6,
+        1,
+        "MB",
+        "30 bytes a task",
+        "never reached: keys, never data",
+    )
     yield Limit("a log entry", lambda d: d.buckets * m.log_file_bytes / 1e6, 1, "MB", "measured bytes a file",
                 "never reached with `MOST`; beyond, a list of files beside the entry")  # fmt: skip
     yield Limit("publishing statements, each night", lambda d: d.accounts * m.publish_cpu / a.publish_processes / 3600,
                 task / 3600, "h", "CPU measured; processes of one task", "mapped tasks by groups of accounts")  # fmt: skip
     yield Limit("requests of publishing", lambda d: d.accounts * m.publish_requests * a.store_latency / 8 / 3600, task / 3600,
-                "h", "docs/bucket.md; eight at a time", "as before")  # fmt: skip
+                "h", "docs/bucket.md; eight at a time", "mapped tasks by groups of accounts")  # fmt: skip
     yield Limit("sending mail, once a month", lambda d: d.accounts * (a.mail_seconds + m.mail_cpu) / 3600, task / 3600, "h",
                 "assumed; one connection", "several connections; a broken-off task goes on where it was")  # fmt: skip
     yield Limit(
@@ -451,24 +502,53 @@ def inputs(m: Measured, a: Assumed) -> str:
             [f.name, f"{getattr(one, f.name):,.12g}", f.metadata["unit"], f.metadata["how"]] for f in fields(one)
         ]  # fmt: skip
     return "\n".join(
-        ["| input | value | unit | from |", "| --- | --: | --- | --- |", *("| " + " | ".join(row) + " |" for row in rows)]
+        [
+            "| input | value | unit | from |",
+            "| --- | --: | --- | --- |",
+            *("| " + " | ".join(row) + " |" for row in rows),
+        ]
     )
+
+
+def total(day: Day) -> Requests:
+    """Of all steps."""
+    return sum(asked(day).values(), Requests())
+
+
+def fatter(day: Day) -> str:
+    """The day as it is, and with shares of pages as large as what one task takes apart anyway."""
+    large = replace(day, group_bytes=day.group_bytes * day.in_a_task(day.groups))
+    rows = [
+        [name, *(of(d) for d in (day, large))]
+        for name, of in (
+            ("shares of pages", lambda d: f"{d.groups:,}"),
+            ("objects that wait", lambda d: f"{d.pieces * d.shared:,}"),
+            ("requests, k", lambda d: number(total(d).all / 1e3)),
+            ("core hours, waiting too", lambda d: number(sum(seconds(d, step) for step in asked(d)) / 3600)),
+            (f"cores for a night of {day.a.night_hours:g} h, if all is shared out", lambda d: f"{workers(d)[0]:,}"),
+            ("hours of the tasks that are one a day", lambda d: number(workers(d)[1])),
+            ("dollars for the day", lambda d: number(sum(dollars(d).values()))),
+        )
+    ]
+    return table(["", "as it is", f"shares of pages × {day.in_a_task(day.groups)}"], rows)
 
 
 def sizes(days: list[Day]) -> str:
     """Days side by side."""
+    night, at_a_time = f"{days[0].a.night_hours:g} h", f"{days[0].a.concurrency:g} at a time"
 
     def row(name: str, of: Callable[[Day], str]) -> list[str]:
         return [name, *(of(day) for day in days)]
-
-    def total(day: Day) -> Requests:
-        return sum(asked(day).values(), Requests())
 
     rows = [
         row("accounts", lambda d: f"{d.accounts:,}"),
         row("shares of pages, buckets", lambda d: f"{d.groups:,}, {d.buckets:,}" if d.shared else "–"),
         row("CPU hours", lambda d: number(sum(cpu(d).values()) / 3600)),
-        row("cores for a night of 2 h, if all is shared out", lambda d: f"{workers(d)[0]:,}"),
+        row(
+            f"cores for a night of {night}, computing alone",
+            lambda d: number(sum(cpu(d).values()) / 3600 / d.a.night_hours),
+        ),
+        row(f"cores for a night of {night}, if all is shared out", lambda d: f"{workers(d)[0]:,}"),
         row("hours of the tasks that are one a day", lambda d: number(workers(d)[1])),
         row("memory of a share, GiB", lambda d: number(max(memory(d)["read"], memory(d)["make"]) / GIB)),
         row("memory of `roll up`, GiB", lambda d: number(memory(d)["roll up"] / GIB)),
@@ -476,13 +556,14 @@ def sizes(days: list[Day]) -> str:
         row("rows of daily, M", lambda d: number(d.daily_rows / 1e6)),
         row("objects that stay", lambda d: f"{objects(d):,}"),
         row("objects that wait between the shares", lambda d: f"{d.pieces * d.shared:,}"),
+        row("GB that wait there", lambda d: number(waiting(d) / 1e9)),
         row("GB that stay", lambda d: number(sum(stored(d).values()) / 1e9)),
         row("GB read", lambda d: number(moved(d) / 1e9)),
         row("GET and HEAD, k", lambda d: number((total(d).get + total(d).head) / 1e3)),
         row("PUT and LIST, k", lambda d: number((total(d).put + total(d).list) / 1e3)),
         row("DELETE, k", lambda d: number(total(d).delete / 1e3)),
         row("requests to the provider, k", lambda d: number(provider(d)[0] / 1e3)),
-        row("hours they take, 4 at a time", lambda d: number(provider(d)[1])),
+        row(f"hours they take, {at_a_time}", lambda d: number(provider(d)[1])),
         row("dollars for the day", lambda d: number(sum(dollars(d).values()))),
     ]
     return table(["messages a day", *(short(day.messages) for day in days)], rows)
@@ -497,8 +578,19 @@ def by_step(day: Day) -> str:
             [step, number(spent[step] / 3600), how if day.shared else "one", number(held[step] / GIB) if step in held else "–"]
             + [number(n / 1e3) for n in r] + [number(seconds(day, step) / 3600)]
         )  # fmt: skip
-    rows.append(["start of tasks", number(spent["start of tasks"] / 3600), f"{day.tasks + 6:,}", *["–"] * 7])
-    header = ["step", "CPU h", "tasks", "GiB a task", "GET k", "HEAD k", "PUT k", "LIST k", "DELETE k", "core hours, waiting too"]
+    rows.append(["start of tasks", number(spent["start of tasks"] / 3600), f"{day.tasks + 7:,}", *["–"] * 7])
+    header = [
+        "step",
+        "CPU h",
+        "tasks",
+        "GiB a task",
+        "GET k",
+        "HEAD k",
+        "PUT k",
+        "LIST k",
+        "DELETE k",
+        "core hours, waiting too",
+    ]
     return table(header, rows)
 
 
@@ -530,7 +622,7 @@ def main() -> None:
     sections = {
         "scale sizes": sizes([replace(day, messages=n) for n in SIZES]),
         "scale steps": f"{short(day.messages)} messages, {short(day.messages * CALLS_PER_MESSAGE)} calls:\n\n{by_step(day)}",
-        "scale dollars": prices(day), "scale limits": bounds(day), "scale inputs": inputs(day.m, day.a),
+        "scale dollars": prices(day), "scale pieces": fatter(day), "scale limits": bounds(day), "scale inputs": inputs(day.m, day.a),
     }  # fmt: skip
     for name, text in sections.items():
         print(text, end="\n\n")

@@ -112,8 +112,9 @@ def moved(jobs: Jobs, windows: list[str]) -> list[str]:
 def state(jobs: Jobs, windows: list[str]) -> list[str]:
     """Bring the statements of the months touched up to date, and of every month after them: what changed in a closed month
     is corrected in an open one."""
-    _tell(jobs.restate(months_of(windows)))
-    return [str(month) for month in months_of(windows)]
+    months = sorted({*months_of(windows), *map(Month.of, jobs.reached_back(window_days(w)[0] for w in windows))})
+    _tell(jobs.restate(months))
+    return [str(month) for month in months]
 
 
 def reconcile(jobs: Jobs, window: str, source: str) -> str:
@@ -166,6 +167,7 @@ def expire(jobs: Jobs, windows: list[str] | None = None) -> None:
     from etl.lake import Stale, StoreError
 
     failed, loaded = [], {day for window in windows or [] for day in window_days(window)}
+    jobs.sweep_work(loaded)
     for day, source in jobs.expirable():
         if day in loaded:
             continue
@@ -270,7 +272,7 @@ def _every(work: Callable[[date], object], wanted: list[date]) -> None:
     def attempt(day: date) -> Exception | None:
         try:
             work(day)
-        except Exception as error:  # raised below, with those of the other days
+        except Exception as error:  # noqa: BLE001 - raised below, with those of the other days
             log.error("%s: %s", day, error)
             return error
         return None

@@ -62,38 +62,44 @@ def daily(charges: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
 
 
 def partly(charges: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
-    """Some of a day's `schemas.Charges` → their lines for `combined`: `KEYS`, texts as categories, and `SUMS`. Each row is read
-    once: charges that also share what prices their second lines are added up before there are lines."""
-    fee, detection = pl.col("carrier_fee"), pl.col("detection_charge")
-    marked = charges.lazy().select(
-        *KEYS, "fee_id", "detection_rate_id", "quantity", "messages", "segments", "billed_seconds", "credits", "charge",
-        "provider_cost", "carrier_fee", "detection_charge",
-        events=pl.lit(1, pl.Int64),
-        unpriced=_unpriced(),
-        unrated=pl.col("charge").is_null().cast(pl.Int64),
-        segments_differ=pl.col("segments_differ").cast(pl.Int64),
-        vanished=pl.col("vanished").cast(pl.Int64),
-        fee_due=(fee != 0) | fee.is_null(),
-        fee_unrated=fee.is_null().cast(pl.Int64),
-        detection_due=pl.col("detection_rate_id").is_not_null() | detection.is_null(),
-        detection_unrated=detection.is_null().cast(pl.Int64),
-    )  # fmt: skip
+    """Some of a day's `schemas.Charges` → their lines for `combined`: `KEYS`, texts as categories, and `SUMS`."""
     texts = [c for c in (*KEYS, "fee_id", "detection_rate_id") if c != "registered"]
-    more = ("carrier_fee", "detection_charge", "fee_unrated", "detection_unrated")
-    sums = (
-        marked.with_columns(pl.col(texts).cast(pl.Categorical))
-        .group_by(*KEYS, "fee_id", "detection_rate_id", "fee_due", "detection_due")
-        .agg(pl.col(*SUMS, *more).sum())
-        .collect(engine="streaming")
-    )
-    fees = _summed_second(sums.filter("fee_due"), "carrier_fee", "fee_id", "carrier_fee", "fee_unrated")
-    detections = _summed_second(
-        sums.filter("detection_due").with_columns(
-            _NOT_SPLIT, quantity="events", unit=pl.lit("call").cast(sums.schema["unit"])
-        ),
-        "voice_detection", "detection_rate_id", "detection_charge", "detection_unrated",
+    fee, detection = pl.col("carrier_fee"), pl.col("detection_charge")
+    marked = (
+        charges.lazy()
+        .select(
+            *KEYS, "fee_id", "detection_rate_id", "quantity", "messages", "segments", "billed_seconds", "credits",
+            "charge", "provider_cost", "carrier_fee", "detection_charge", "segments_differ", "vanished",
+            unpriced=_unpriced(),
+        )
+        .with_columns(pl.col(texts).cast(pl.Categorical))
+        .collect()
+        .lazy()
     )  # fmt: skip
-    return _added([sums.with_columns(_NOT_SPLIT), fees, detections])
+    # No two of these share a line, so each is added up by itself, by what can differ within it.
+    nowhere = {"carrier": pl.lit(None, pl.Categorical), "registered": pl.lit(None, pl.Boolean)}
+    main = (
+        marked.group_by(c for c in KEYS if c not in nowhere)
+        .agg(
+            pl.col("quantity", "messages", "segments", "billed_seconds", "credits", "charge", "provider_cost").sum(),
+            pl.col("unpriced", "segments_differ", "vanished").sum().cast(pl.Int64),
+            events=pl.len().cast(pl.Int64),
+            unrated=pl.col("charge").null_count().cast(pl.Int64),
+        )
+        .with_columns(**nowhere)
+    )
+    fees = _summed_second(
+        # A carrier that takes nothing for a text makes no line.
+        marked.filter((fee != 0) | fee.is_null()),
+        "carrier_fee", [c for c in KEYS if c != "line"], pl.col("quantity").sum(), rate_id="fee_id", charge="carrier_fee",
+    )  # fmt: skip
+    detections = _summed_second(
+        marked.filter(pl.col("detection_rate_id").is_not_null() | detection.is_null()),
+        "voice_detection", [c for c in KEYS if c not in ("line", "unit", *nowhere)], pl.len().cast(pl.Int64).alias("quantity"),
+        rate_id="detection_rate_id", charge="detection_charge",
+    ).with_columns(unit=pl.lit("call", pl.Categorical), **nowhere)  # fmt: skip
+    parts = pl.collect_all([main, fees, detections], engine="streaming")
+    return pl.concat([part.select(*KEYS, *SUMS).with_columns(pl.col("charge", "provider_cost").cast(MONEY)) for part in parts])
 
 
 def combined(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -112,13 +118,26 @@ def _unpriced() -> pl.Expr:
     return (pl.col("provider_cost").is_null() & pl.col("kind").is_in(PRICED_BY_PROVIDER)).cast(pl.Int64)
 
 
-def _summed_second(sums: pl.DataFrame, line: str, rate_id: str, charge: str, unrated: str) -> pl.DataFrame:
+def _summed_second(
+    rows: pl.LazyFrame, line: str, keys: list[str], quantity: pl.Expr, *, rate_id: str, charge: str
+) -> pl.LazyFrame:
+    """The second lines these rows give rise to, added up by ``keys``: see `_second`."""
+    own = rows.drop("rate_id", "charge").rename({rate_id: "rate_id", charge: "charge"})
     zeros = [c for c in SUMS if c not in ("events", "quantity", "charge", "provider_cost", "unrated")]
-    return sums.with_columns(
-        *(pl.lit(0, pl.Int64).alias(c) for c in zeros),
-        line=pl.lit(line).cast(sums.schema["line"]), rate_id=rate_id, charge=charge, unrated=unrated,
-        provider_cost=pl.lit(0, sums.schema["provider_cost"]),
-    )  # fmt: skip
+    return (
+        own.group_by(keys)
+        .agg(
+            quantity,
+            pl.col("charge").sum(),
+            events=pl.len().cast(pl.Int64),
+            unrated=pl.col("charge").null_count().cast(pl.Int64),
+        )
+        .with_columns(
+            *(pl.lit(0, pl.Int64).alias(c) for c in zeros),
+            line=pl.lit(line, pl.Categorical),
+            provider_cost=pl.lit(0, MONEY),
+        )
+    )
 
 
 def _second(rows: pl.LazyFrame, line: str, *, rate_id: str, charge: str) -> pl.LazyFrame:

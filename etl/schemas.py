@@ -467,12 +467,15 @@ class Dataset:
         broken, and DuplicateKey where two rows share the key: nothing may be counted twice."""
         chosen = frame.select(self.columns).rechunk()  # rows of several chunks take three times as long to reorder
         del frame
-        if (found := self._repeated(chosen)).height:
+        narrow = set(self.schema.primary_key())
+        # What is unique by less than the key is unique by the key.
+        unique = bool(narrow) and narrow <= set(self.key) and not self._repeated(chosen, self.schema.primary_key()).height
+        if not unique and (found := self._repeated(chosen)).height:
             raise DuplicateKey(f"{self.name}: {found.height} rows repeat a key, first {found.sort(self.key).row(0)}")
         places = order(chosen, self.sort)
         chosen = (chosen if places.is_sorted() else chosen[places]).cast({pl.Categorical: pl.String})
         # Whoever breaks the contract is told how by the whole check, which costs twice as much.
-        unique = not self._repeated(chosen, self.schema.primary_key()).height
+        unique = unique or not narrow or set(self.key) <= narrow
         return chosen if unique and self._rules.is_valid(chosen) else self.schema.validate(chosen)
 
     @cached_property
@@ -487,8 +490,6 @@ class Dataset:
 
     def _repeated(self, frame: pl.DataFrame, key: Sequence[str] = ()) -> pl.DataFrame:
         """The keys (or that one) of rows that share theirs with another row."""
-        if key and set(self.key) <= set(key):
-            return frame.select(key).clear()  # found to be unique before
         keys = frame.select(key or self.key)
         suspects = keys.hash_rows(seed=0).is_duplicated()
         few = keys.filter(suspects)

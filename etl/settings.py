@@ -179,6 +179,10 @@ class ReportSettings(Section):
         return self
 
 
+LATEST_DAYS = 31
+"""Days before its own that a file may hold records of, at most."""
+
+
 class BoundsSettings(Section):
     """What no account is charged on one UTC day before a person looked at it. Amounts are in the account's currency; in
     one without cents they count a hundred times, in one with a thousandth part a tenth."""

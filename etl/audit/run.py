@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from itertools import groupby
 from typing import Literal
 
@@ -24,7 +25,7 @@ from etl.manifests import closings, revisions, rows_as_closed
 from etl.money import MONEY
 from etl.periods import Month
 from etl.schemas import DATASETS
-from etl.settings import BoundsSettings
+from etl.settings import LATEST_DAYS, BoundsSettings
 
 ReadAgain = Callable[[date, str], pl.DataFrame]
 """(day, source) → `schemas.Events` as the kept pages say today."""
@@ -260,6 +261,14 @@ class _Audit:
                     kept |= set(self.lake.read(version, ["sha256"])["sha256"])
                 except Erased:
                     return  # fetched again after it had expired: which pages there were before is not known
+        if set(events["raw_sha256"].unique()) - kept:
+            # A file may bring records of the days before its own.
+            day = date.fromisoformat(at["date"])
+            window = (day + timedelta(days=1), day + timedelta(days=LATEST_DAYS))
+            for later in self.lake.heads("raw", date=window, source=at["source"]):
+                for version in self.lake.history(later):
+                    with contextlib.suppress(Erased):
+                        kept |= set(self.lake.read(version, ["sha256"])["sha256"])
         yield from stored.read_from(events, kept, charges, where, self._owners)
 
     def _same_again(self, day: date, source: str, where: str, again: str) -> Iterable[Result]:

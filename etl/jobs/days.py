@@ -96,18 +96,19 @@ class DayVerbs(ShareVerbs):
 
         def events(found: Found, base):
             listed = self._listed(day, source)
-            return self._events(found.cut, base, listed, self._prepared_events(day, source, base, listed, found.cut.buckets))
+            return self._events(found.cut, base, listed, self._prepared_events(day, source, found.raw, base, listed, found.cut.buckets))
+
+        handed: list[Done] = []
 
         def ledger(found: Found, _base):
+            # Before this is committed, which says that the pages were read: who dies on the way finds it to do again.
+            handed[:] = [] if found.late is None else self._hand_on(day, source, found.late)
             return DATASETS["ledger"].arrange(found.ledger), {}
 
         with read:
             done = [self._derive("normalise", events_at, from_raw(events, lambda: self._late_inputs(day, source)))]
             done.append(self._derive("normalise", ledger_at, from_raw(ledger)))
-            # What was read for either, or stood already, was handed on then.
-            if read.found is not None and read.found.late is not None:
-                done += self._hand_on(day, source, read.found.late)
-        return done
+        return done + handed
 
     def _events(
         self, cut: Cut, base: Version | None, listed: frozenset[str] | None, prepared: Iterable = repeat(None)
@@ -127,12 +128,11 @@ class DayVerbs(ShareVerbs):
 
     def _bucket_events(self, cut: Cut, base: Version | None, listed: frozenset[str] | None, number: int):
         """`schemas.Events` of one bucket, and what it counts."""
-        from etl.schemas import DATASETS
         from etl.sources.normalise import counts, normalise
 
         previous = self._bucket(base, number, cut.buckets) if base else None
         events, duplicates = normalise(cut.take(number), previous, listed=listed)
-        return DATASETS["events"].arrange(events), {**counts(events), "duplicates": duplicates}
+        return events, {**counts(events), "duplicates": duplicates}
 
     def _bucket(self, version: Version, number: int, buckets: int):
         """The rows of a version of events that lie in one of so many buckets, however many it has itself."""
@@ -150,6 +150,11 @@ class DayVerbs(ShareVerbs):
     def _late_days(self, source: str) -> int:
         """Days before its own that a file of this source may hold records of."""
         return int(self.settings.sources[source].model_dump().get("late_days") or 0)
+
+    def reached_back(self, days: Iterable[date]) -> list[date]:
+        """The earliest days that pages of these days may bring records for, never before go-live."""
+        most = max(map(self._late_days, self.settings.sources), default=0)
+        return [max(day - timedelta(days=most), self.settings.start) for day in days]
 
     def brought_late(self, day: date, source: str) -> list[date]:
         """The days before this one that its pages may hold records of, where such came last: whoever brought them may have died
@@ -201,9 +206,9 @@ class DayVerbs(ShareVerbs):
                 cut.add(rows)
                 frames, count = self._events(cut, base, None)
                 sums = partial(_late_sums, count, duplicates)
-                inputs = known | self._late_inputs(own, source)
                 try:
-                    version = self.lake.commit(at, frames, base=base, inputs=inputs, sums=sums, reason=LATE)
+                    # Not the later pages: only the day's own reading tells what they list no more.
+                    version = self.lake.commit(at, frames, base=base, inputs=known, sums=sums, reason=LATE)
                 except Stale:
                     continue
             changed = base is None or version.seq != base.seq
@@ -416,6 +421,7 @@ def _late_sums(count: Callable[[], dict[str, int]], duplicates: int) -> dict[str
 class Found:
     """What the pages of a day say: events by bucket, the provider's totals, and events of earlier days."""
 
+    raw: Version
     cut: Cut
     ledger: pl.DataFrame
     late: pl.DataFrame | None
@@ -459,7 +465,7 @@ class _ReadOnce:
                 if part.late is not None:
                     late.append(part.late)
             self._sha = raw.sha256
-            self.found = Found(cut, pl.concat(ledgers), pl.concat(late) if late else None)
+            self.found = Found(raw, cut, pl.concat(ledgers), pl.concat(late) if late else None)
         return self.found
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from etl.jobs.base import STALE_TRIES, WEIGHED, Base, Done, weighed
+from etl.jobs.shares import Work
 from etl.periods import Month
 from etl.settings import ConfigurationError
 
@@ -178,6 +179,7 @@ class RetentionVerbs(Base):
 
         raw_at, events_at = (Partition.of(d, date=day, source=source) for d in ("raw", "events"))
         self._refuse_pinned(day, raw_at, events_at)
+        Work(self.lake.store, day, source).clear()  # prepared from the pages that go
 
         def pages(frame) -> Rewritten:
             return expired_raw(frame, {url: mask(url) for url in frame["url"].unique()})
@@ -300,18 +302,25 @@ class RetentionVerbs(Base):
         self.directory.account(account_id)
         theirs = list(self.directory.own_provider_accounts(account_id))
         heads = self.lake.heads("charges")
+        found: dict[tuple[str, str], list] = {}
         for partition, head in heads.items():
             mine = self.lake.read(head, ["kind", "record_id", "account_id"]).filter(pl.col("account_id") == account_id)
             if mine.is_empty():
                 continue
             keys = mine.select("kind", "record_id", _mine=pl.lit(True))
+            own = date.fromisoformat(partition["date"])
+            # A record that came late lies in the pages of a day after its own.
+            for after in range(self._late_days(partition["source"]) + 1):
+                found.setdefault((str(own + timedelta(days=after)), partition["source"]), []).append(keys)
+        for (day, source), parts in sorted(found.items()):
+            keys = pl.concat(parts).unique()
 
             def which(frame, keys=keys):
                 joined = frame.join(keys, on=["kind", "record_id"], how="left", maintain_order="left")
                 uncharged = (pl.col("outcome") != "accepted") & pl.col("provider_account").is_in(theirs)
                 return joined.select(pl.col("_mine").fill_null(False) | uncharged.fill_null(False)).to_series()
 
-            yield date.fromisoformat(partition["date"]), partition["source"], which
+            yield date.fromisoformat(day), source, which
 
 
 def _days(rows) -> list[tuple[date, str]]:

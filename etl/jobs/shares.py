@@ -40,17 +40,26 @@ class SharedCut:
     """What `buckets.Cut` offers, from the shares that took the pages apart."""
 
     def __init__(self, work: Work, tag: str, groups: int, buckets: int, empty: pl.DataFrame) -> None:
-        self.buckets, self.taken = buckets, False
+        self.buckets, self.taken = buckets, True  # another try looks anew for what is there
         self._work, self._tag, self._groups, self._empty = work, tag, groups, empty
 
     def __exit__(self, *_: object) -> None:
         """Nothing is held open."""
 
     def take(self, number: int) -> pl.DataFrame:
+        """The events of one bucket. Stale where a share said that it wrote some and they are gone: then it is read again."""
         from etl.buckets import joined
+        from etl.lake import Stale
 
-        names = (f"{self._tag}/{group}-{number}.arrow" for group in range(self._groups))
-        return joined([frame for name in names if (frame := self._work.frame(name)) is not None], self._empty)
+        found = []
+        for group in range(self._groups):
+            wrote = self._work.wrote(self._tag, group)
+            frame = self._work.frame(f"{self._tag}/{group}-{number}.arrow") if wrote and number in wrote["buckets"] else None
+            if wrote is None or (frame is None and number in wrote["buckets"]):
+                self._work.forget(self._tag, group)
+                raise Stale(f"share {group} of the pages is gone while its buckets were made")
+            found += [] if frame is None else [frame]
+        return joined(found, self._empty)
 
 
 class Work:
@@ -69,6 +78,14 @@ class Work:
 
     def put(self, name: str, data: bytes) -> None:
         self._store.put(self._root + name, data)
+
+    def wrote(self, tag: str, group: int) -> dict | None:
+        """What a share of the pages wrote, when it had written all of it: ``buckets``, and whether there is ``late``."""
+        data = self.get(f"{tag}/{group}.json")
+        return None if data is None else json.loads(data)
+
+    def forget(self, tag: str, group: int) -> None:
+        self._store.delete(f"{self._root}{tag}/{group}.json")
 
     def frame(self, name: str) -> pl.DataFrame | None:
         import polars as pl
@@ -106,8 +123,15 @@ class ShareVerbs(Base):
     """Take pages apart, make buckets, find what was made."""
 
     def shares(self, day: date, source: str) -> tuple[int, int]:
-        """(shares of pages, buckets) of a day's kept pages; (0, 0) for a day of one bucket, which is not shared out."""
-        index, buckets = self._cut_of(self._raw_head(day, source))
+        """(shares of pages, buckets) of a day's kept pages; (0, 0) for a day of one bucket, or whose events are made of these
+        pages already: neither is shared out."""
+        from etl.lake import Partition
+
+        raw, head = self._raw_head(day, source), self.lake.head(Partition.of("events", date=day, source=source))
+        made_by = (self.lake.code, self.lake.config)
+        if head and head.inputs.get(f"raw/{source}") == raw.sha256 and (head.code, head.config) == made_by:
+            return 0, 0
+        index, buckets = self._cut_of(raw)
         return (len(self._pieces(index)), buckets) if buckets > 1 else (0, 0)
 
     def read_share(self, day: date, source: str, group: int) -> None:
@@ -119,7 +143,7 @@ class ShareVerbs(Base):
         raw = self._raw_head(day, source)
         index, buckets = self._cut_of(raw)
         work, tag = Work(self.lake.store, day, source), self._read_tag(raw, source, buckets)
-        if work.get(f"{tag}/{group}.done") is not None:
+        if work.wrote(tag, group) is not None:
             return
         ledgers, late = [DATASETS["ledger"].empty()], []
         with Cut(buckets, DATASETS["events"].empty()) as cut:
@@ -128,13 +152,15 @@ class ShareVerbs(Base):
                 cut.add(part.events)
                 ledgers.append(part.ledger)
                 late += [part.late] if part.late is not None else []
+            wrote = []
             for number in range(buckets):
                 if (events := cut.take(number)).height:
                     work.put_frame(f"{tag}/{group}-{number}.arrow", events)
+                    wrote.append(number)
         work.put_frame(f"{tag}/{group}-ledger.arrow", _stacked(ledgers))
         if late:
             work.put_frame(f"{tag}/{group}-late.arrow", _stacked(late))
-        work.put(f"{tag}/{group}.done", b"")
+        work.put(f"{tag}/{group}.json", json.dumps({"buckets": wrote, "late": bool(late)}).encode())
 
     def make_share(self, day: date, source: str, number: int) -> None:
         """One bucket → its file of events and its file of charges, in the history and not yet in any version."""
@@ -149,19 +175,28 @@ class ShareVerbs(Base):
         base, listed = self.lake.head(events_at), self._listed(day, source)
         work = Work(self.lake.store, day, source)
         name = self._events_name(raw, source, base, listed, found.cut.buckets, number)
-        made = work.prepared(name)
+        made = self._there("events", day, source, name)
         if made is None:
             frame, counts = self._bucket_events(found.cut, base, listed, number)
             made = self.lake.put_file(events_at, frame), counts
             work.prepare(name, *made)
         file, _ = made
         name = self._charges_name(file, day)
-        if work.prepared(name) is None:
+        if self._there("charges", day, source, name) is None:
             (stored,) = self.lake.read_data(events_at, [file], *self._rated_columns())
             prices = Prices(self.card, day)
             charges = self._bucket_charges(stored, events_at, self._directory_of(Month.of(day)), prices)
             unrated = int(charges["unrated"].is_not_null().sum())
             work.prepare(name, self.lake.put_file(charges_at, charges), {"unrated": unrated})
+
+    def sweep_work(self, keep: Iterable[date] = ()) -> int:
+        """Remove prepared work, which holds texts, of all days but ``keep``: what a night left that never came to its end.
+        Returns how many objects. Whoever was about to use it makes it again."""
+        kept = {f"date={day}" for day in keep} if self.settings.share_days else set()
+        gone = [key for key in self.lake.store.list("_work/") if key.split("/")[1] not in kept]
+        for key in gone:
+            self.lake.store.delete(key)
+        return len(gone)
 
     # -------------------------------------------------------------------------------------------- inside
 
@@ -192,26 +227,39 @@ class ShareVerbs(Base):
         index, buckets = self._cut_of(raw)
         groups = len(self._pieces(index))
         work, tag = Work(self.lake.store, day, source), self._read_tag(raw, source, buckets)
-        if buckets == 1 or any(work.get(f"{tag}/{group}.done") is None for group in range(groups)):
+        said = [work.wrote(tag, group) for group in range(groups)] if buckets > 1 else [None]
+        if None in said:
             return None
         ledgers = [work.frame(f"{tag}/{group}-ledger.arrow") for group in range(groups)]
-        late = [f for group in range(groups) if (f := work.frame(f"{tag}/{group}-late.arrow")) is not None]
+        late = [work.frame(f"{tag}/{group}-late.arrow") for group, wrote in enumerate(said) if wrote["late"]]
+        if any(frame is None for frame in (*ledgers, *late)):
+            return None
         cut = SharedCut(work, tag, groups, buckets, DATASETS["events"].empty())
-        return Found(cut, _stacked(ledgers), _stacked(late) if late else None)
+        return Found(raw, cut, _stacked(ledgers), _stacked(late) if late else None)
 
-    def _prepared_events(self, day: date, source: str, base: Version | None, listed, buckets: int) -> Iterator:
+    def _prepared_events(
+        self, day: date, source: str, raw: Version, base: Version | None, listed: Iterable[str], buckets: int
+    ) -> Iterator:
         """For each bucket the file that a share made of it, with its counts, or None."""
-        if not self.settings.share_days or buckets == 1:
+        from etl.lake import EXPIRED
+
+        # Beside one who erases a file must be written, not only named.
+        if not self.settings.share_days or buckets == 1 or (base and base.reason == EXPIRED):
             yield from [None] * buckets
             return
-        raw, work = self._raw_head(day, source), Work(self.lake.store, day, source)
         for number in range(buckets):
-            yield work.prepared(self._events_name(raw, source, base, listed, buckets, number))
+            yield self._there("events", day, source, self._events_name(raw, source, base, listed, buckets, number))
 
     def _prepared_charges(self, day: date, source: str, file: DataFile) -> tuple[DataFile, dict[str, int]] | None:
-        if not self.settings.share_days:
-            return None
-        return Work(self.lake.store, day, source).prepared(self._charges_name(file, day))
+        return self._there("charges", day, source, self._charges_name(file, day)) if self.settings.share_days else None
+
+    def _there(self, dataset: str, day: date, source: str, name: str) -> tuple[DataFile, dict[str, int]] | None:
+        """What was prepared under that name, if its file is in the history whole."""
+        from etl.lake import Partition
+
+        made = Work(self.lake.store, day, source).prepared(name)
+        there = made and self.lake.has_file(Partition.of(dataset, date=day, source=source), made[0])
+        return made if there else None
 
     def _cleared(self, day: date, source: str) -> None:
         """What was prepared holds texts: it goes as soon as it is committed."""

@@ -253,6 +253,10 @@ class Lake:
             self.store.put(key, data, content_type=_PARQUET)
         return file
 
+    def has_file(self, p: Partition, file: DataFile) -> bool:
+        """Whether a file of the partition's history is there, whole."""
+        return self._digest(hist_key(p, file.sha256)) == file.sha256
+
     def erase(self, p: Partition, keep: Callable[[], Collection[str]] = frozenset) -> list[str]:
         """Remove what the history of an expired partition holds beside the newest `EXPIRED` version and those after it;
         blobs stay whose sha256 ``keep`` names, which is asked again when the log has moved. Returns the keys. The log

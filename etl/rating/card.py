@@ -420,6 +420,7 @@ def _wrong_ladder(tiers: pl.DataFrame) -> pl.Expr:
         pl.struct(pl.when(line.is_in(TIMED_LINES)).then(pl.lit("call")).otherwise(line), pl.when(line == "text").then("type"))
     )
     return tier.is_not_null() & _any(
+        ~tier.is_in(list(currency)),  # of none, or of several currencies
         theirs.ne_missing(pl.col("currency")),
         (line == "text") & pl.col("type").is_null(),
         counts.n_unique().over(tier) > 1,

@@ -42,7 +42,7 @@ class Page:
 
 class Reading(NamedTuple):
     """What pages say: ``events`` with every column of `schemas.Events`, one row per raw record, and the provider's own
-    totals with every column of `schemas.Ledger`. ``late``: events of the days before, accepted, that these pages bring; in
+    totals with every column of `schemas.Ledger`. ``late``: events of the days before, accepted or quarantined, that these pages bring; in
     ``events`` they are excluded as another day's."""
 
     events: pl.DataFrame

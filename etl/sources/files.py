@@ -20,7 +20,7 @@ import polars as pl
 from isal import igzip, igzip_lib
 from pydantic import Field, field_validator
 
-from etl.settings import SAFE_ID, ConfigurationError, Section, StoreSettings
+from etl.settings import LATEST_DAYS, SAFE_ID, ConfigurationError, Section, StoreSettings
 from etl.sources import Context, Page, Reading, SourceError, whole
 from etl.sources._decode import BAD_LINE, INDEX, PROBLEM, lines
 from etl.sources._moved import OTHER_DAY
@@ -77,7 +77,7 @@ class Settings(Section):
     currency: str | None = Field(None, pattern="^[A-Z]{3}$", description="of prices in a file that does not say")
     columns: Mapping[str, str] = Field({}, description="our field → header or field in the file, where that is another")
     late_days: int = Field(
-        0, ge=0, le=31, description="days before its own that a file may hold records of; they are billed on their own day"
+        0, ge=0, le=LATEST_DAYS, description="days before its own that a file may hold records of; they are billed on their own day"
     )
 
     @field_validator("pattern")
@@ -170,7 +170,7 @@ class Files:
         """Rows of the days ``own`` as those have them."""
         dated = rows.partition_by("own", as_dict=True, include_key=False).items()
         found = [to_events(part, self.settings.resource, own, filtered=False) for (own,), part in dated]
-        return pl.concat([EVENTS.empty(), *found]).filter(pl.col("outcome") == "accepted")
+        return pl.concat([EVENTS.empty(), *found]).filter(pl.col("outcome") != "excluded")
 
     # ------------------------------------------------------------------------------------------------- where they are
 

@@ -35,6 +35,7 @@ start = 2026-03-01
 directory = "directory"
 rates = "rates"
 settle_hours = 0
+share_days = {share}
 
 [lake]
 url = "lake"
@@ -61,6 +62,21 @@ class Run:
         """Machine → tasks it brought to their end."""
         names = sorted({t["hostname"] for t in self.tasks if t["hostname"]})
         return {name: sum(t["hostname"] == name for t in self.tasks) for name in names}
+
+    @property
+    def kinds(self) -> dict[str, dict[str, int]]:
+        """Task without its group → machine → how many of them it brought to their end."""
+        found: dict[str, dict[str, int]] = {}
+        for task in sorted(self.tasks, key=lambda t: (t["start_date"] or "", t["hostname"] or "")):
+            if task["hostname"]:
+                of = found.setdefault(kind(task), {})
+                of[task["hostname"]] = of.get(task["hostname"], 0) + 1
+        return found
+
+
+def kind(task: dict[str, Any]) -> str:
+    """`read_share` of `twilio_shares.read_share`."""
+    return task["task_id"].rpartition(".")[2]
 
 
 class Cluster:
@@ -108,6 +124,12 @@ class Cluster:
         for source in re.findall(r"^COPY (\w+) ", (REPOSITORY / "Dockerfile").read_text(encoding="utf-8"), re.M):
             if (self.options.code / source).is_dir():  # an older checkout may lack one
                 shutil.copytree(self.options.code / source, place / source)
+        if self.options.bucket:
+            file = place / "etl" / "buckets.py"
+            text, found = re.subn(r"^BUCKET_BYTES = .*$", f"BUCKET_BYTES = {self.options.bucket}", file.read_text(), flags=re.M)
+            if found != 1:
+                raise RuntimeError("etl/buckets.py says BUCKET_BYTES in another way")
+            file.write_text(text)
         return place
 
     def _workplace(self) -> Path:
@@ -118,7 +140,7 @@ class Cluster:
         command += ["--out", str(place / "directory")]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=REPOSITORY)
         shutil.copytree(REPOSITORY / "config" / "rates", place / "rates")
-        (place / "tollbook.toml").write_text(SETTINGS)
+        (place / "tollbook.toml").write_text(SETTINGS.format(share=str(bool(self.options.bucket)).lower()))
         return place
 
     # ----------------------------------------------------------------------------------------------- starting

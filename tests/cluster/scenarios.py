@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cluster import REPOSITORY, Cluster, Run
+from cluster import REPOSITORY, Cluster, Run, kind
 from composed import Service, services
 
 REFERENCE = "lake-here"
+SHARES = ("read_share", "make_share")
 
 
 @dataclass
@@ -29,6 +30,8 @@ class Results:
     rows: list[tuple[str, ...]] = field(default_factory=list)
     lakes: list[str] = field(default_factory=list)
     peaks: dict[str, int] = field(default_factory=dict)
+    kinds: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    """Run → task → machine → how many."""
 
     def promise(self, text: str, held: bool, told: str = "") -> None:
         self.promises.append((text, bool(held), told))
@@ -49,9 +52,12 @@ class Results:
         lines = [
             "# The same days on several machines", "",
             f"{options.days} days up to {options.day}, {options.messages:,} messages a day. Each worker: {options.concurrency} "
-            f"task(s) at once, {options.cores or 'all'} core(s).", "",
+            f"task(s) at once, {options.cores or 'all'} core(s). "
+            + (f"A bucket is cut for {options.bucket:,} bytes." if options.bucket else "No day is shared out."), "",
             "| run | wall, s | CPU, s | tasks |", "| --- | ---: | --- | --- |",
             *(f"| {' | '.join(row)} |" for row in self.rows), "",
+            *(f"{name}: " + "; ".join(f"{task} {_told(of)}" for task, of in kinds.items()) + ".\n"
+              for name, kinds in self.kinds.items()),
             "Most memory each machine was seen to use, MB: " + ", ".join(f"{k} {v}" for k, v in sorted(self.peaks.items())) + ".",
             "", "| promise | | |", "| --- | --- | --- |",
             *(f"| {text} | {'ok' if held else '**BROKEN**'} | {told} |" for text, held, told in self.promises), "",
@@ -86,11 +92,11 @@ def check_image(cluster: Cluster, results: Results) -> None:
 
 
 def load_here(cluster: Cluster, results: Results) -> None:
-    """The days by `python -m etl run`: one machine, one process, as much CPU as one worker."""
+    """The days by `python -m etl run`: one machine, one process, no shares, as much CPU as one worker."""
     for bucket in (REFERENCE, "reports-here"):
         cluster.bucket(bucket)
     machine = cluster.machine("here", Service("here", [], {}, ("work",), []))
-    environment = _here(cluster, REFERENCE)
+    environment = _here(cluster, REFERENCE) | {"TOLLBOOK_SHARE_DAYS": "false"}
     cluster.forward(machine, environment)
     time.sleep(2)
     if cluster.options.cores:
@@ -133,18 +139,37 @@ def load_there(cluster: Cluster, results: Results, name: str, turn: int) -> None
     cluster.trigger(lake)
     run = cluster.wait(lake)
     results.promise(f"the night succeeds with {called}", run.state == "success", run.state)
-    _shared(results, run, names)
-    results.measured(called, run.seconds, _since(cluster, before, names), _told(run), lake)
+    _shared(cluster, results, run, names)
+    results.measured(called, run.seconds, _since(cluster, before, names), _told(run.shares) + _again(run), lake)
     for worker in names:
         cluster.machines[worker].stop()
 
 
-def _shared(results: Results, run: Run, names: tuple[str, ...]) -> None:
-    results.promise(f"work is done by {' and '.join(names)}", set(run.shares) == set(names), _told(run))
+def _shared(cluster: Cluster, results: Results, run: Run, names: tuple[str, ...]) -> None:
+    results.promise(f"work is done by {' and '.join(names)}", set(run.shares) == set(names), _told(run.shares))
+    _kinds(results, run, " and ".join(names))
+    for of in SHARES if cluster.options.bucket else ():
+        done = run.kinds.get(of, {})
+        results.promise(f"{of}: done by {' and '.join(names)}", set(done) == set(names), _told(done))
 
 
-def _told(run: Run) -> str:
-    return ", ".join(f"{name} {count}" for name, count in run.shares.items())
+def _kinds(results: Results, run: Run, called: str) -> None:
+    results.kinds[called] = run.kinds
+    print("       " + "; ".join(f"{task} {_told(of)}" for task, of in run.kinds.items()), flush=True)
+    spent: dict[str, float] = {}
+    for task in run.tasks:
+        spent[kind(task)] = spent.get(kind(task), 0) + (task["duration"] or 0)
+    print("       wall s: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in spent.items()), flush=True)
+
+
+def _again(run: Run) -> str:
+    """Tasks that needed more than one try, where nobody was killed: a busy machine, and minutes of waiting."""
+    tried = sorted({kind(t) for t in run.tasks if (t["try_number"] or 1) > 1})
+    return f"; tried again: {', '.join(tried)}" if tried else ""
+
+
+def _told(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def kill_one(cluster: Cluster, results: Results) -> None:
@@ -172,7 +197,8 @@ def kill_one(cluster: Cluster, results: Results) -> None:
         all(len(cluster.tries(t)) == t["try_number"] for t in taken.values()),
         f"{sum(t['try_number'] for t in run.tasks if t['try_number'])} attempts at {len(run.tasks)} tasks",
     )
-    told = f"{_told(run)}; {len(struck)} begun anew; over {after:.0f} s after the kill"
+    _kinds(results, run, "two workers, one killed")
+    told = f"{_told(run.shares)}; {len(struck)} begun anew; over {after:.0f} s after the kill"
     results.measured("two workers, one killed", run.seconds, _since(cluster, before, names), told, lake)
     cluster.machines["worker1"].stop()
 
@@ -183,9 +209,9 @@ def _strike_when_busy(cluster: Cluster, run_id: str, name: str) -> set[tuple[str
     while time.monotonic() < until:
         tasks = cluster.tasks(run_id)
         busy = {(t["task_id"], t["map_index"]) for t in tasks if t["state"] == "running" and t["hostname"] == name}
-        mapped = [t for t in tasks if t["map_index"] >= 0]
-        done = sum(t["state"] == "success" for t in mapped)
-        if any(index >= 0 for _, index in busy) and done * 3 >= len(mapped) > 0:
+        mapped = [t for t in tasks if t["map_index"] >= 0 and (not cluster.options.bucket or kind(t) == cluster.options.strike)]
+        done, here = sum(t["state"] == "success" for t in mapped), busy & {(t["task_id"], t["map_index"]) for t in mapped}
+        if here and done * 3 >= len(mapped):
             return busy
         time.sleep(0.2)
     raise RuntimeError(f"{name} was never at work")
@@ -235,6 +261,8 @@ def compare(cluster: Cluster, results: Results) -> None:
             f"{lake}: the same view for outsiders", not other,
             ", ".join(other[:5]) or f"{len(views)} objects, {size / 1e6:.1f} MB read back and hashed",
         )  # fmt: skip
+        left = list(cluster.store(lake).list("_work/"))
+        results.promise(f"{lake}: no share is left lying", not left, ", ".join(left[:3]))
         audited = cluster.machines["here"].run(
             ["python", "-m", "etl", "audit", "--deep", *_days(cluster)], _here(cluster, lake), timeout=1800
         )
@@ -260,7 +288,7 @@ def _views(cluster: Cluster, lake: str) -> dict[str, tuple[str, int]]:
     store = cluster.store(lake)
     found = {}
     for key in store.list(""):
-        if not key.startswith(("_log/", "_lake.json")):
+        if not key.startswith(("_log/", "_lake.json", "audited/")):  # the last: what an audit noted for the next one
             data = store.get(key)
             found[key] = (sha256(data).hexdigest(), len(data))
     return found

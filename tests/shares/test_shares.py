@@ -263,6 +263,13 @@ def test_the_daily_dag_shares_days_out_where_the_settings_say_so(tmp_path):
     assert rule.split()[0].lower().endswith("all_done") and "messages_shares.make_share" in rule
 
 
+def test_a_day_that_did_not_change_is_not_shared_out_again(data, alone, tmp_path):
+    jobs = open_jobs(data, tmp_path / "alone", share=True)
+
+    night(jobs)
+    assert jobs.shares(DAY, SOURCE) == (0, 0)
+
+
 def test_a_small_day_is_not_shared_out(data, tmp_path):
     jobs = open_jobs(data, tmp_path / "small", share=True)
     jobs.pull(DAY, SOURCE)
@@ -322,3 +329,71 @@ def test_groups_are_rows_that_agree(rows):
     number, groups = ordering.grouped(frame)
     assert [groups.row(n) for n in number] == frame.rows()
     assert groups.height == len(set(rows))
+
+
+# ------------------------------------------------------------------------------------------------------- what may go wrong
+
+
+def share_all(jobs: Jobs, source: str = SOURCE) -> int:
+    jobs.pull(DAY, source)
+    groups, count = jobs.shares(DAY, source)
+    for group in range(groups):
+        jobs.read_share(DAY, source, group)
+    return count
+
+
+@pytest.mark.parametrize("at", [0, 3, 7])
+def test_a_rival_that_clears_the_shares_loses_no_record(at, data, alone, tmp_path, monkeypatch):
+    jobs, taken = open_jobs(data, tmp_path / "rival", share=True), []
+    share_all(jobs)
+    plain = Jobs._bucket_events
+
+    def cleared(self, cut, base, listed, number):
+        taken.append(number)
+        if number == at and len(taken) == at + 1:
+            Work(jobs.lake.store, DAY, SOURCE).clear()
+        return plain(self, cut, base, listed, number)
+
+    monkeypatch.setattr(Jobs, "_bucket_events", cleared)
+    assert night(jobs) == alone
+
+
+def test_a_share_whose_file_is_gone_is_made_again(data, alone, tmp_path):
+    jobs = open_jobs(data, tmp_path / "gone", share=True)
+    for number in range(share_all(jobs)):
+        jobs.make_share(DAY, SOURCE, number)
+    for key in [k for k in jobs.lake.store.list("_hist/") if k.startswith(("_hist/events/", "_hist/charges/"))][::3]:
+        jobs.lake.store.delete(key)
+    assert night(jobs) == alone
+
+
+def test_who_dies_while_late_records_are_handed_on_finds_it_to_do_again(data, alone, tmp_path, monkeypatch):
+    jobs = open_jobs(data, tmp_path / "died", share=False)
+    plain = Jobs._merge_late
+
+    def dies(self, at, own, source, rows):
+        if own == date(2026, 3, 30):
+            raise RuntimeError("killed")
+        return plain(self, at, own, source, rows)
+
+    monkeypatch.setattr(Jobs, "_merge_late", dies)
+    with pytest.raises(RuntimeError):
+        jobs.run_day(DAY)
+    monkeypatch.setattr(Jobs, "_merge_late", plain)
+    assert night(jobs) == alone
+
+
+def test_prepared_texts_go_with_the_night_that_never_ended(data, small, tmp_path):
+    jobs = open_jobs(data, tmp_path / "left", share=True)
+    share_all(jobs)
+    assert jobs.sweep_work([DAY]) == 0 < len(list(jobs.lake.store.list("_work/")))
+    off = open_jobs(data, tmp_path / "left", share=False)
+    assert off.sweep_work([DAY]) > 0
+    assert not list(jobs.lake.store.list("_work/"))
+
+
+def test_a_day_that_got_late_records_passes_the_audit(data, alone, tmp_path):
+    jobs = open_jobs(data, tmp_path / "alone", share=False)
+    found = [r for r in jobs.audit([date(2026, 3, 31), DAY]) if r.invariant == "raw kept"]
+    of_day = {r.verdict for r in found if str(DAY) in r.where}
+    assert of_day == {"ok"} and "broken" not in {r.verdict for r in found}, found

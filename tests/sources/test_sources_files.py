@@ -7,8 +7,9 @@ import gzip
 import io
 import json
 import time
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+import polars as pl
 import pytest
 from sources_fake import BODY, CHILD, DAY, MAIN, SAMPLES, Fake, message, page, source
 
@@ -327,3 +328,80 @@ def test_another_day_is_no_reason_to_read_a_page_differently():
     kept = page("messages", (SAMPLES / "console_sms_log.csv").read_bytes(), asked="")
     kept = type(kept)("messages", "", 0, "console_sms_log.csv", kept.body)
     assert set(found.read([kept], date(2020, 1, 1)).events["reason"]) == {"other_day"}
+
+
+# ------------------------------------------------------------------------------------------------- other makers' files
+
+NAMES = {"sid": "id", "date_sent": "created", "member": "agent", "inbox": "box", "campaign": "blast", "registered": "reg", "carrier": "network"}
+
+
+def record(n: int, created: str = "2026-11-20T10:00:00.250Z", **changes) -> dict:
+    own = message(n) | {"direction": "outbound", "num_segments": None}
+    own["id"], own["created"] = own.pop("sid"), created
+    del own["date_sent"]
+    return own | {"agent": None, "box": None, "blast": None, "reg": None, "network": None} | changes
+
+
+def made(folder, *records: dict, **settings):
+    (folder / "log.jsonl").write_text("\n".join(json.dumps(r) for r in records))
+    return drop(folder, "*", columns=NAMES, **settings)
+
+
+def test_json_lines_may_name_their_fields_otherwise_and_say_whose_a_record_is(tmp_path):
+    found = events(
+        made(
+            tmp_path,
+            record(1, agent="mia", blast="spring", reg=True, network="att"),
+            record(2, box="sales", blast="false", reg=False),
+            record(3),
+        )
+    )
+    said = found.select("outcome", "direction", "owner_kind", "owner_id", "campaign_id", "registered", "carrier").rows()
+    assert said == [
+        ("accepted", "outbound", "member", "mia", "spring", True, "att"),
+        ("accepted", "outbound", "inbox", "sales", None, False, None),
+        ("accepted", "outbound", None, None, None, None, None),
+    ]
+    assert found["occurred_at"].unique().to_list() == [datetime(2026, 11, 20, 10, 0, 0, 250_000, UTC)]
+
+
+def test_a_campaign_no_id_can_be_is_quarantined(tmp_path):
+    assert events(made(tmp_path, record(1, blast="50 % off!")))["reason"].to_list() == ["bad_campaign"]
+
+
+def test_what_a_file_brings_late_is_its_own_days(tmp_path):
+    records = [
+        record(1), record(2, "2026-11-19T23:59:59.999Z"), record(3, "2026-11-18T00:00:00.000Z"), record(4, "2026-11-17T12:00:00.000Z"),
+        record(5, "2026-11-21T00:00:00.000Z"), record(6, "2026-11-19T10:00:00.000Z", status="queued"),
+    ]  # fmt: skip
+    source = made(tmp_path, *records, late_days=2)
+    found = source.read(list(source.fetch(DAY)), DAY)
+    assert found.events["outcome"].to_list() == ["accepted"] + ["excluded"] * 5
+    assert set(found.events["reason"].drop_nulls()) == {"other_day"}
+    late = found.late.sort("record_id")
+    assert late.select("outcome", pl.col("occurred_at").dt.date().cast(pl.String), pl.col("body").is_not_null()).rows() == [
+        ("accepted", "2026-11-19", True), ("accepted", "2026-11-18", True),
+    ]  # fmt: skip
+    alone = made(tmp_path, *records)
+    assert alone.read(list(alone.fetch(DAY)), DAY).late is None
+
+
+@pytest.mark.parametrize("size", [64, 200, 1000])
+def test_lines_are_the_same_however_they_are_cut(size, tmp_path, monkeypatch):
+    records = [json.dumps(record(n, body="x" * (n % 7) + "é")) for n in range(40)]
+    records[7], records[20] = '{"id": ', json.dumps(record(20, body={"a": 1}))
+    (tmp_path / "log.jsonl").write_text("\n".join(records))
+    source = drop(tmp_path, "*", columns=NAMES)
+    whole = events(source)
+    assert whole["raw_index"].to_list() == list(range(40))
+    assert whole["reason"].to_list()[7] == "bad_line" and whole["reason"].to_list()[20] == "bad_field"
+    monkeypatch.setattr("etl.sources.files.BATCH_BYTES", size)
+    monkeypatch.setattr("etl.sources._decode.SLOW_LINES", 4)
+    assert events(source).equals(whole)
+
+
+@pytest.mark.parametrize("body", ["[STOP]", "{name}", "[1, 2]", '{"a": 1}'])
+def test_a_text_that_looks_like_a_list_is_a_text(body, tmp_path):
+    found = events(made(tmp_path, record(1, body=body), record(2)))
+    assert found["body"].to_list() == [body, message(2)["body"]]
+    assert found["outcome"].to_list() == ["accepted"] * 2
