@@ -129,7 +129,7 @@ def test_every_setting_of_a_number_refuses_a_truth():
         "rates": "r", "start": "2026-03-01",
     }  # fmt: skip
     assert Settings(**whole)
-    for name in Settings.model_fields:
+    for name in (n for n, field in Settings.model_fields.items() if field.annotation is not bool):
         for truth in (True, False):
             with pytest.raises(ValueError, match=name):
                 Settings(**(whole | {name: truth}))

@@ -405,7 +405,7 @@ def test_the_order_of_pages_and_records_makes_no_difference(provider, usual, pla
         provider.rows[key] = rows
     place.night()
     left_out = ["raw_sha256", "raw_index"]
-    assert place.events().drop(left_out).equals(usual.events().drop(left_out))
+    assert place.events().drop(left_out).sort("kind", "record_id").equals(usual.events().drop(left_out).sort("kind", "record_id"))
     assert place.billed() == usual.billed()
 
 
@@ -648,7 +648,7 @@ def test_a_byte_order_mark_changes_no_record(provider, usual, place):
     provider.faults = [changed(provider, path, lambda body: b"\xef\xbb\xbf" + body) for path in (".json", "/v1/")]
     place.night()
     assert place.conserved() == {"accepted": 13}
-    assert place.events().drop("raw_sha256").equals(usual.events().drop("raw_sha256"))
+    assert place.events().drop("raw_sha256").sort("kind", "record_id").equals(usual.events().drop("raw_sha256").sort("kind", "record_id"))
 
 
 def test_absurd_totals_are_no_bill_and_are_told(provider, place, usual):
