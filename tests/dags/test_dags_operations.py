@@ -24,13 +24,13 @@ from etl.metrics import METRICS
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
 def in_a_thread(coroutine):
     """Run to its end in a thread of its own: the browser's tests may have left a loop running in this one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, coroutine).result()
 
 
+@pytest.fixture(scope="module")
 def place(tmp_path_factory, provider, postbox) -> Iterator[Path]:
     """A workplace of these tests alone; the wiring reads its settings once, so it is imported anew, and again afterwards."""
     from workplace import environment, workplace
