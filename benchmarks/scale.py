@@ -256,12 +256,12 @@ def requests(groups: int, cut: int, packs: int, packs_a_share: float, *, late: i
     return {
         "pull": Requests(head=2 * packs, put=packs),
         "read": Requests(get=groups * (3 + packs_a_share), put=groups * (cut + 2 + late), list=groups),
-        # Of each share of pages its mark, totals, late records and events; and the index of all pages.
-        "make": Requests(get=cut * (4 * groups + 5), head=2 * cut, put=4 * cut, list=cut * (4 + 2 * late)),
-        # The marks, totals and late records twice: for events and for totals. Then each file is copied into the view.
-        "normalise": Requests(get=6 * groups + 2 * cut, head=2 * cut, put=cut),
+        # Of each share of pages its mark and events; and the index of all pages.
+        "make": Requests(get=cut * (2 * groups + 5), head=2 * cut, put=4 * cut, list=cut * (4 + 2 * late)),
+        # The mark, totals and late records of each share. Then each file is copied into the view.
+        "normalise": Requests(get=3 * groups + 2 * cut, head=3 * cut, put=cut),
         "rate": Requests(
-            get=2 * cut, head=2 * cut, put=cut, list=cut + groups * cut / 1_000, delete=groups * cut + (2 + late) * groups + 2 * cut
+            get=2 * cut, head=3 * cut, put=cut, list=groups * cut / 1_000, delete=groups * cut + (2 + late) * groups + 2 * cut
         ),
         "reconcile": Requests(get=cut),
         "roll up": Requests(get=2 * cut),

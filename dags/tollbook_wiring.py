@@ -16,7 +16,7 @@ from airflow.sdk import (
 )
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from etl import alerts, redaction
+from etl import alerts, nights, redaction
 from etl import settings as configuration
 from etl.jobs import Jobs
 from etl.periods import Month, parse_day
@@ -143,6 +143,31 @@ def _connection(name: str) -> configuration.Connection:
         port=found.port,
         extra=found.extra_dejson or {},
     )
+
+
+# ------------------------------------------------------------------------------------------------ how loading ends
+
+
+# The months go on from here: their tasks ask the audit themselves, and leave out only whom it concerns.
+@task(trigger_rule="all_done", outlets=[USAGE_DAILY])
+def state(windows: list[str]) -> list[str]:
+    """The months of these days, stated anew; tells the asset."""
+    return nights.state(jobs(), windows)
+
+
+@task(retries=1)
+def audit(windows: list[str]) -> None:
+    """Fails by name what the days break."""
+    nights.check(jobs(), windows)
+
+
+# Beside the audit, not after it: a night that fails is what the page is for.
+@task(trigger_rule="all_done", retries=1)
+def operate(windows: list[str] | None) -> None:
+    """The operator's page of what was touched."""
+    from reports.jobs import operate as draw
+
+    draw(jobs(), *nights.touched(run_day(), windows))
 
 
 # ------------------------------------------------------------------------------------------------ measures and reports

@@ -21,7 +21,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from airflow.sdk import CronPartitionTimetable, Param, dag, task, task_group
-from tollbook_wiring import DEFAULTS, SETTINGS, USAGE_DAILY, jobs, last, pool, report_night, run_day
+from tollbook_wiring import DEFAULTS, SETTINGS, audit, jobs, last, operate, pool, report_night, run_day, state
 
 from etl import nights
 from etl.periods import Month
@@ -55,20 +55,6 @@ def usage_backfill():
     @task(trigger_rule="all_done")
     def settle(windows: list[str]) -> list[str]:
         return nights.settle(jobs(), windows)
-
-    @task(trigger_rule="all_done", outlets=[USAGE_DAILY])
-    def state(windows: list[str]) -> list[str]:
-        return nights.state(jobs(), windows)
-
-    @task(retries=1)
-    def audit(windows: list[str]) -> None:
-        nights.check(jobs(), windows)
-
-    @task(trigger_rule="all_done", retries=1)
-    def operate(windows: list[str] | None) -> None:
-        from reports.jobs import operate as draw
-
-        draw(jobs(), *nights.touched(run_day(), windows))
 
     windows = plan()
     settled = settle(windows)

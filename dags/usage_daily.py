@@ -10,7 +10,8 @@ change writes nothing; a day that did is replaced as a whole; every task may be 
 
 | to do this | do that |
 | --- | --- |
-| load a range of days | `airflow backfill create --dag-id usage_daily --from-date 2026-03-01 --to-date 2026-03-31 --max-active-runs 1 --dag-run-conf '{"lookback_days": 1}'` |
+| load whole months | the DAG `usage_backfill` |
+| load a few days | `airflow backfill create --dag-id usage_daily --from-date 2026-03-01 --to-date 2026-03-04 --max-active-runs 1 --dag-run-conf '{"lookback_days": 1}'` |
 | load one day again | trigger with partition key `2026-10-31` |
 | see what is held back, and what the last night did | `python -m reports operator --month 2026-10`, `python -m etl night` |
 
@@ -22,12 +23,25 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import CronPartitionTimetable, Param, dag, task, task_group
-from tollbook_wiring import DEADLINES, DEFAULTS, SETTINGS, USAGE_DAILY, jobs, last, pool, report_night, run_day
+from tollbook_wiring import (
+    DEADLINES,
+    DEFAULTS,
+    SETTINGS,
+    audit,
+    jobs,
+    last,
+    operate,
+    pool,
+    report_night,
+    run_day,
+    state,
+)
 
 from etl import nights
 
 AFTER = "all_done" if SETTINGS.share_days else "all_success"
-"""Shares help, and nothing waits for a share that was lost."""
+"""Shares help, and nothing fails for a share that was lost: it is made where it is missed."""
+AT_ONCE = {"retries": 1, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": 0}
 
 
 @dag(
@@ -78,11 +92,11 @@ def usage_daily():
     def shares(of: str, source: str, windows: list[str]) -> list[str]:
         return nights.shares(jobs(), windows, source)[of]
 
-    @task
+    @task(**AT_ONCE)
     def read_share(source: str, share: str) -> str:
         return nights.share(jobs(), "read_share", share, source)
 
-    @task(trigger_rule="all_done")
+    @task(trigger_rule="all_done", **AT_ONCE)
     def make_share(source: str, share: str) -> str:
         return nights.share(jobs(), "make_share", share, source)
 
@@ -94,22 +108,6 @@ def usage_daily():
     @task(trigger_rule="all_done")
     def roll_up(window: str) -> str:
         return nights.each(jobs(), "roll_up", window)
-
-    # The months go on from here: their tasks ask the audit themselves, and leave out only whom it concerns.
-    @task(trigger_rule="all_done", outlets=[USAGE_DAILY])
-    def state(windows: list[str]) -> list[str]:
-        return nights.state(jobs(), windows)
-
-    @task(retries=1)
-    def audit(windows: list[str]) -> None:
-        nights.check(jobs(), windows)
-
-    # Beside the audit, not after it: a night that fails is what the page is for.
-    @task(trigger_rule="all_done", retries=1)
-    def operate(windows: list[str] | None) -> None:
-        from reports.jobs import operate as draw
-
-        draw(jobs(), *nights.touched(run_day(), windows))
 
     # Beside the audit, which stays a leaf and fails the run: so never of days that this night loaded.
     @task(trigger_rule="all_done")

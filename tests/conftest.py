@@ -36,3 +36,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def long(request: pytest.FixtureRequest) -> bool:
     """Whether a test of faults is to try everything (`make faults`) rather than a sample (`make test`)."""
     return request.config.getoption("--long")
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser, one for all: a second cannot start beside it in one process. Without one the tests that look at pages
+    fail, unless TOLLBOOK_NO_BROWSER=1 says that is meant."""
+    if os.environ.get("TOLLBOOK_NO_BROWSER") == "1":
+        pytest.skip("TOLLBOOK_NO_BROWSER=1: pages are not looked at in this run")
+    if not CHROMIUM.exists():
+        pytest.fail(f"{CHROMIUM} is missing: install chromium, or set TOLLBOOK_NO_BROWSER=1 to leave these tests out")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()

@@ -417,7 +417,7 @@ class _Audit:
             if not self._damaged(p):
                 self.results.append(broken("log whole", p.path, f"cannot be read: {error}", stored.RESTORE))
             return None
-        self._judge("rounded once", p.path, of_day.typed(schema, p.dataset, p.path))
+        self._judge("rounded once", p.path, of_day.typed(schema, p.dataset, p.path, p.names))
         if self._damaged(p):
             return None
         self._versions[p] = head

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from etl.jobs.base import STALE_TRIES, Done, NotReady, _numbers, log, weighed
+from etl.jobs.reading import Found, ReadOnce, take_apart
 from etl.jobs.shares import ShareVerbs
 from etl.periods import Month
 
 if TYPE_CHECKING:
-    import polars as pl
 
     from etl.buckets import Cut
     from etl.lake import Partition, Version
@@ -82,7 +81,7 @@ class DayVerbs(ShareVerbs):
         if raw and raw.reason == EXPIRED and all(heads):
             log.info("%s", _pages_erased(raw))
             return [Done("normalise", v.partition.path, v.seq, v.rows, False, _numbers(v.sums)) for v in heads]
-        read = _ReadOnce(self, source, day)
+        read = ReadOnce(lambda raw: self._found(raw, day, source))
 
         def from_raw(make: Callable, more: Callable[[], dict[str, str]] = dict) -> Callable:
             def gather():
@@ -96,7 +95,8 @@ class DayVerbs(ShareVerbs):
 
         def events(found: Found, base):
             listed = self._listed(day, source)
-            return self._events(found.cut, base, listed, self._prepared_events(day, source, found.raw, base, listed, found.cut.buckets))
+            prepared = self._prepared_events(day, source, found.raw, base, listed, found.cut.buckets)
+            return self._events(found.cut, base, listed, prepared)
 
         handed: list[Done] = []
 
@@ -149,7 +149,7 @@ class DayVerbs(ShareVerbs):
 
     def _late_days(self, source: str) -> int:
         """Days before its own that a file of this source may hold records of."""
-        return int(self.settings.sources[source].model_dump().get("late_days") or 0)
+        return int(getattr(self.settings.sources[source], "late_days", 0))
 
     def reached_back(self, days: Iterable[date]) -> list[date]:
         """The earliest days that pages of these days may bring records for, never before go-live."""
@@ -193,6 +193,7 @@ class DayVerbs(ShareVerbs):
         return done
 
     def _merge_late(self, at: Partition, own: date, source: str, rows) -> Done:
+        """Late events of one day → its events, merged with what it has. Stale where another run kept on moving the day."""
         from etl.buckets import Cut
         from etl.lake import Stale
         from etl.schemas import DATASETS
@@ -225,9 +226,24 @@ class DayVerbs(ShareVerbs):
         raw, events = (self._need(Partition.of(d, date=day, source=source), "run") for d in ("raw", "events"))
         if raw.reason == EXPIRED:
             raise NotReady(_pages_erased(raw))
-        with _ReadOnce(self, source, day) as read:
+        with ReadOnce(lambda raw: self._found(raw, day, source)) as read:
             frames, _ = self._events(read(raw).cut, events, self._listed(day, source))
             return pl.concat(frames)
+
+    def _found(self, raw: Version, day: date, source: str) -> Found:
+        """What the pages say: as the shares found it, or taken apart here."""
+        from etl.buckets import Cut
+        from etl.schemas import DATASETS
+
+        if shared := self._shared(raw, day, source):
+            return shared
+        index, buckets = self._cut_of(raw)
+        cut = Cut(buckets, DATASETS["events"].empty())
+        try:
+            return Found(raw, cut, *take_apart(self.sources[source], self._pages(raw, index), day, cut))
+        except BaseException:
+            cut.__exit__()  # what it wrote to the temporary folder goes with it
+            raise
 
     def rate(self, day: date, source: str) -> Done:
         """Accepted events → charges, by the directory and the rate card, bucket by bucket. ValueError where the tables have
@@ -244,6 +260,7 @@ class DayVerbs(ShareVerbs):
             }
 
             def compute(_base):
+                prepared = self._prepared_charges(day, source)
                 # An account that closed the month keeps the terms it closed it with.
                 directory = self._directory_of(Month.of(day))
                 prices = Prices(self.card, day)
@@ -252,7 +269,7 @@ class DayVerbs(ShareVerbs):
                 def frames() -> Iterator:
                     counted.clear()
                     for file in events.files:
-                        if made := self._prepared_charges(day, source, file):
+                        if made := prepared(file):
                             charges, counts = made
                             counted["unrated"] += counts["unrated"]
                         else:
@@ -406,67 +423,10 @@ class DayVerbs(ShareVerbs):
         head = self.lake.head(Partition.of("reconciled", date=day, source=source))
         return self.lake.read(head, DATASETS["reconciled"].columns)
 
-    def _pages(self, raw, index=None) -> Iterator:
-        from etl.sources._packs import SUFFIX, unpack
-
-        return unpack(self.lake.read(raw) if index is None else index, lambda sha: self.lake.get_blob("raw", sha, SUFFIX, p=raw.partition))
-
 
 def _late_sums(count: Callable[[], dict[str, int]], duplicates: int) -> dict[str, str]:
     """What a day counts up to with what came late; copies among that are no copies of its own pages."""
     return {name: str(n) for name, n in (count() | {"duplicates": duplicates}).items()}
-
-
-@dataclass
-class Found:
-    """What the pages of a day say: events by bucket, the provider's totals, and events of earlier days."""
-
-    raw: Version
-    cut: Cut
-    ledger: pl.DataFrame
-    late: pl.DataFrame | None
-
-
-class _ReadOnce:
-    """Pages → `Found`, taken apart once for all that is made of them."""
-
-    def __init__(self, jobs: DayVerbs, source: str, day: date) -> None:
-        self.found: Found | None = None
-        self._sha: str | None = None
-        self._jobs, self._source, self._day = jobs, source, day
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.found is not None:
-            self.found.cut.__exit__(*error)
-
-    def __call__(self, raw: Version, *, again: bool = False) -> Found:
-        import polars as pl
-
-        from etl import sources
-        from etl.buckets import Cut, count
-        from etl.schemas import DATASETS
-
-        if (shared := self._jobs._shared(raw, self._day, self._source)) is not None:
-            self._sha, self.found = raw.sha256, shared
-            return shared
-        # Another try for the same partition takes them apart again: a bucket is handed out once.
-        if self.found is None or self._sha != raw.sha256 or self.found.cut.taken and again:
-            self.__exit__()
-            index = self._jobs.lake.read(raw)
-            cut = Cut(count(int(index["object_bytes"].sum())), DATASETS["events"].empty())
-            ledgers, late = [DATASETS["ledger"].empty()], []
-            pages = self._jobs._pages(raw, index)
-            for part in sources.parts(self._jobs.sources[self._source], pages, self._day):
-                cut.add(part.events)
-                ledgers.append(part.ledger)
-                if part.late is not None:
-                    late.append(part.late)
-            self._sha = raw.sha256
-            self.found = Found(raw, cut, pl.concat(ledgers), pl.concat(late) if late else None)
-        return self.found
 
 
 def _pages_erased(raw) -> str:

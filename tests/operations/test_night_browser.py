@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,22 +12,6 @@ from etl import runreport
 from etl.lake import open_store
 from reports.operator import night as page
 from reports.publish import Publisher
-
-CHROMIUM = Path("/usr/bin/chromium")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if os.environ.get("TOLLBOOK_NO_BROWSER") == "1":
-        pytest.skip("TOLLBOOK_NO_BROWSER=1: pages are not looked at in this run")
-    if not CHROMIUM.exists():
-        pytest.fail(f"{CHROMIUM} is missing: install chromium, or set TOLLBOOK_NO_BROWSER=1 to leave these tests out")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +38,10 @@ def files(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("name", ["good", "bad"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_night_on_every_screen(browser, files, name, scheme):
+def test_a_night_on_every_screen(chromium, files, name, scheme):
     from axe_playwright_python.base import AXE_SCRIPT
 
-    context = browser.new_context(color_scheme=scheme, bypass_csp=True)
+    context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
     tab, asked, said = context.new_page(), [], []
     tab.on("request", lambda request: asked.append(request.url))
     tab.on("console", lambda message: said.append(message.text))

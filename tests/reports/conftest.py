@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import statements_made as made
 from pagesmade import publish_all
-from reportshelp import CHROMIUM, Catcher, FakeJobs, listening, make_jobs
+from reportshelp import Catcher, FakeJobs, listening, make_jobs
 
 from etl.statement import Statement
 from reports.model import Page, build
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="session")
@@ -51,21 +40,6 @@ def catcher():
     handler = Catcher()
     with listening(handler) as handler.port:
         yield handler
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """A browser. Without one the tests that look at pages fail, unless TOLLBOOK_NO_BROWSER=1 says that is meant."""
-    if os.environ.get("TOLLBOOK_NO_BROWSER") == "1":
-        pytest.skip("TOLLBOOK_NO_BROWSER=1: pages are not looked at in this run")
-    if not CHROMIUM.exists():
-        pytest.fail(f"{CHROMIUM} is missing: install chromium, or set TOLLBOOK_NO_BROWSER=1 to leave these tests out")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
