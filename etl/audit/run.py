@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
+from functools import cache, partial
 from itertools import groupby
-from typing import Literal
+from typing import Literal, TypeVar
 
 import polars as pl
 
@@ -18,6 +20,7 @@ import etl.audit.noted as noted
 import etl.audit.stored as stored
 from etl import acceptance
 from etl.audit.invariants import BOUNDS, BROKEN, NOT_CHECKED, OF_A_MONTH, OF_A_SOURCE, OK, Result, broken, judged
+from etl.buckets import overlapping
 from etl.directory import Directory
 from etl.lake import EXPIRED, Erased, Lake, Partition, SchemaMismatch, StoreError, Version
 from etl.lake.checks import Inspected
@@ -31,6 +34,7 @@ ReadAgain = Callable[[date, str], pl.DataFrame]
 """(day, source) → `schemas.Events` as the kept pages say today."""
 
 Notes = Literal["", "read", "write"]
+_T = TypeVar("_T")
 
 EVENTS = (
     "record_id", "kind", "outcome", "reason", "provider_account", "direction", "type", "status", "occurred_at", "from_number",
@@ -184,58 +188,98 @@ class _Audit:
 
     def day(self, day: date) -> None:
         again = f"run python -m etl run --date {day}"
-        charges = [self._source(day, source, again) for source in self.sources]
-        rated = [frame for frame in charges if frame is not None]
-        where = f"date={day}"
-        daily = self._read(Partition.of("daily", date=day), DAILY, again)
-        if daily is None:
-            self._absent(Partition.of("daily", date=day), where, "is not rolled up", again)
+        charged = [self._source(day, source, again) for source in self.sources]
+        rated = [sums for sums in charged if sums is not None]
+        at, where = Partition.of("daily", date=day), f"date={day}"
+        rolled = None
+        if self._scan(at, again) is None:
+            self._absent(at, where, "is not rolled up", again)
             self._skip(["lines add up"], where, "has no roll-up to be read", again)
-        elif len(rated) == len(self.sources):
-            self._judge("lines add up", where, of_day.adds_up(pl.concat(rated), daily, where))
         else:
-            self._skip(["lines add up"], where, "is not rated from every source", again)
-            if rated:
-                # What is there must be in the roll-up even so.
-                self.results += judged("lines add up", where, of_day.adds_up(pl.concat(rated), daily, where))
-        self._customers("daily", daily, where)
+            rolled = of_day.added(self._each([at], [DAILY], of_day.rolled))
+            if len(rated) == len(self.sources):
+                self._judge("lines add up", where, of_day.adds_up(of_day.added(rated), rolled, where))
+            else:
+                self._skip(["lines add up"], where, "is not rated from every source", again)
+                if rated:
+                    # What is there must be in the roll-up even so.
+                    self.results += judged("lines add up", where, of_day.adds_up(of_day.added(rated), rolled, where))
+        self._customers("daily", rolled, where)
 
     def _source(self, day: date, source: str, again: str) -> pl.DataFrame | None:
+        """What its charges add up to (`of_day.charged`); None where they are not to be had."""
         keys = {"date": day, "source": source}
         where = f"date={day}/source={source}"
         raw_at, events_at, charges_at = (Partition.of(d, **keys) for d in ("raw", "events", "charges"))
         raw = self._read(raw_at, None, again)
-        events, charges = self._read(events_at, EVENTS, again), self._read(charges_at, CHARGES, again)
+        loaded, rated = (self._scan(at, again) is not None for at in (events_at, charges_at))
         for dataset in ("ledger", "reconciled"):
             self._scan(Partition.of(dataset, **keys), again)
-        if events is None or charges is None:
-            self._absent(events_at if events is None else charges_at, where, "is not loaded", again)
+        if not (loaded and rated):
+            self._absent(charges_at if loaded else events_at, where, "is not loaded", again)
             self._skip([n for n in OF_A_SOURCE if n != "complete"], where, "is not loaded", again)
-            return charges
-        self._pages(raw_at, raw, events, charges, day, source, again)
-        pairs = of_day.paired(events, charges)
-        self._judge("nothing lost", where, of_day.conserved(events, charges, where, self._owners, pairs))
-        self._judge("one outcome each", where, of_day.once(events, charges, where, self._owners))
-        self._judge("no price is never zero", where, of_day.priced(charges, where))
-        self._judge("segments recounted", where, of_day.recounted(events, charges, where, self._owners))
-        self._judge("in its day", where, of_day.in_its_day(events, charges, day, where, self._owners))
-        if self._customers("charges", charges, where):
+            return of_day.added(self._each([charges_at], [CHARGES], of_day.charged)) if rated else None
+        both, numbers = (events_at, charges_at), None
+        if self.directory is not None:
             numbers = self.directory.numbers.select("number_e164", "account_id").unique()
-            self._judge("nobody else's", where, of_day.belongs(charges, events, numbers, self._owners, where, pairs))
-        return charges
+        look = partial(of_day.look, day=day, numbers=numbers, owners=self._owners)
+        seen = of_day.together(self._each(both, (EVENTS, CHARGES), look))
+        if seen.lost.height or seen.unfounded.height:
+            columns = ((*of_day.KEY, "outcome"), of_day.KEY)
+            seen = of_day.settled(seen, self._each(both, columns, partial(of_day.elsewhere, seen=seen)))
+        whom = self._whom(both)
+        self._pages(raw_at, raw, seen, both, whom, again)
+        self._judge("nothing lost", where, of_day.conserved(seen, where, whom))
+        self._judge("one outcome each", where, self._once(seen, both, where, whom))
+        self._judge("no price is never zero", where, of_day.priced(seen, where))
+        self._judge("segments recounted", where, of_day.recounted(seen, where, whom))
+        self._judge("in its day", where, of_day.in_its_day(seen, where, whom))
+        if self._customers("charges", seen.charged, where):
+            self._judge("nobody else's", where, of_day.belongs(seen, where))
+        return seen.charged
+
+    def _each(self, at: Sequence[Partition], columns: Sequence[Sequence[str]], work: Callable[..., _T]) -> list[_T]:
+        """What ``work`` makes of the rows of these partitions, one frame each, bucket by bucket: as many files of each at
+        a time as may hold the same records."""
+        heads = [self._versions[p] for p in at]
+        cut = [len(head.files) for head in heads]
+        buckets = min(cut) if max(cut) % min(cut) == 0 else 1
+
+        def rows(head: Version, number: int, names: Sequence[str]) -> pl.DataFrame:
+            files = tuple(head.files[n] for n in overlapping(number, buckets, len(head.files)))
+            return self.lake.scan([replace(head, files=files)], list(names)).collect()
+
+        return [work(*(rows(h, n, names) for h, names in zip(heads, columns, strict=True))) for n in range(buckets)]
+
+    def _whom(self, both: Sequence[Partition]) -> of_day.Whom:
+        """Who is charged for some record of a provider account on a day, and whose it is in the directory."""
+
+        @cache
+        def pairs() -> pl.DataFrame:
+            charged = self._each(both, ((*of_day.KEY, "provider_account"), (*of_day.KEY, "account_id")), of_day.sharing)
+            return pl.concat(charged if self._owners is None else [*charged, self._owners]).unique()
+
+        return lambda sid: sorted(pairs().filter(pl.col("provider_account").eq_missing(sid))["account_id"])
+
+    def _once(self, seen: of_day.Seen, both: Sequence[Partition], where: str, whom: of_day.Whom) -> Iterator[Result]:
+        """Of each record only a number at first; ids of one number are looked at."""
+        if (again := of_day.repeated(seen.records)).is_empty():
+            return
+        alike = pl.col("record_id").hash().is_in(again.implode())
+        columns = ((*of_day.KEY, "provider_account"), (*of_day.KEY, "account_id"))
+        found = self._each(both, columns, lambda *frames: [frame.filter(alike) for frame in frames])
+        events, charges = (pl.concat(frames) for frames in zip(*found, strict=True))
+        yield from of_day.once(events, charges, where, whom)
 
     def _pages(
-        self, at: Partition, raw: pl.DataFrame | None, events: pl.DataFrame, charges: pl.DataFrame, day: date,
-        source: str, again: str,
+        self, at: Partition, raw: pl.DataFrame | None, seen: of_day.Seen, both: Sequence[Partition], whom: of_day.Whom,
+        again: str,
     ) -> None:  # fmt: skip
+        day, source = date.fromisoformat(at["date"]), at["source"]
         where = f"date={day}/source={source}"
         if raw is None:
             self._skip(["complete", "raw kept"], where, "keeps no page of what it was read from", again)
             return
-
-        def whom(sid: str | None) -> tuple[str, ...]:
-            return of_day.sharing(sid, events, charges, self._owners)
-
         self._judge("complete", where, of_day.pages_whole(raw, where, whom))
         head = self._versions[at]
         if head.reason == EXPIRED:
@@ -244,24 +288,25 @@ class _Audit:
             return
         checks = [
             stored.raw_kept(self.lake, head, raw, where, whom, self._stored(at), deep=self.deep),
-            self._read_from(at, raw, events, charges, where),
+            self._read_from(at, raw, seen, both, where, whom),
         ]
         if self.deep and self.read_again:
             checks.append(self._same_again(day, source, where, again))
         self._judge("raw kept", where, *checks)
 
     def _read_from(
-        self, at: Partition, raw: pl.DataFrame, events: pl.DataFrame, charges: pl.DataFrame, where: str
-    ) -> Iterator[Result]:
+        self, at: Partition, raw: pl.DataFrame, seen: of_day.Seen, both: Sequence[Partition], where: str,
+        whom: of_day.Whom,
+    ) -> Iterator[Result]:  # fmt: skip
         """The pages kept now; of earlier versions too when some record needs them, for an older page may say newer."""
         kept = set(raw["sha256"])
-        if set(events["raw_sha256"].unique()) - kept:
+        if seen.pages - kept:
             for version in self.lake.history(at):
                 try:
                     kept |= set(self.lake.read(version, ["sha256"])["sha256"])
                 except Erased:
                     return  # fetched again after it had expired: which pages there were before is not known
-        if set(events["raw_sha256"].unique()) - kept:
+        if seen.pages - kept:
             # A file may bring records of the days before its own.
             day = date.fromisoformat(at["date"])
             window = (day + timedelta(days=1), day + timedelta(days=LATEST_DAYS))
@@ -269,7 +314,10 @@ class _Audit:
                 for version in self.lake.history(later):
                     with contextlib.suppress(Erased):
                         kept |= set(self.lake.read(version, ["sha256"])["sha256"])
-        yield from stored.read_from(events, kept, charges, where, self._owners)
+        if seen.pages - kept:
+            columns = ((*of_day.KEY, "provider_account", "vanished", "raw_sha256"), (*of_day.KEY, "account_id"))
+            orphans = self._each(both, columns, partial(of_day.orphans, pages=kept))
+            yield from stored.read_from(sum(orphans, of_day.Wrong()), where, whom)
 
     def _same_again(self, day: date, source: str, where: str, again: str) -> Iterable[Result]:
         head = self._versions[Partition.of("events", date=day, source=source)]
@@ -306,9 +354,9 @@ class _Audit:
     def _twice(self, heads: Sequence[Version], where: str) -> Iterator[Result]:
         """Of each record only a number at first, so that a month of millions a day fits; ids of one number are looked at."""
         record = pl.col("record_id").hash()
-        single = [self.lake.scan([head]).filter(pl.col("kind") != of_day.LISTED_DAILY) for head in heads]
-        numbers = pl.concat([rows.select(record).collect().to_series() for rows in single]).sort()
-        again = numbers.filter(numbers == numbers.shift(1)).unique()
+        files = [self.lake.scan([replace(head, files=(file,))]) for head in heads for file in head.files]
+        listed = [rows.filter(pl.col("kind") != of_day.LISTED_DAILY).select(record) for rows in files]
+        again = of_day.repeated(pl.concat([rows.collect().to_series() for rows in listed]))
         if len(again):
             rows = self.lake.scan(heads).filter(record.is_in(again.implode()))
             yield from of_day.once_over_all(rows.select("date", "source", "kind", "record_id", "account_id").collect(), where)

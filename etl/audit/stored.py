@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 
 import polars as pl
 
-from etl.audit.days import whose
+from etl.audit.days import Whom, Wrong
 from etl.audit.invariants import Result, broken
 from etl.audit.months import totals
 from etl.lake import Finding, Lake, Partition, StoreError, Version
@@ -54,13 +54,13 @@ def raw_kept(
     head: Version,
     raw: pl.DataFrame,
     where: str,
-    whom: Callable[[str | None], Iterable[str]],
+    whom: Whom,
     stored: Collection[str],
     *,
     deep: bool,
 ) -> Iterator[Result]:
-    """Every page lies in a stored pack; read deep, with the bytes that were received. ``whom``: provider account → the
-    accounts its records concern. ``stored``: the keys of its history."""
+    """Every page lies in a stored pack; read deep, with the bytes that were received. ``stored``: the keys of its
+    history."""
     for (sha,), pages in sorted(raw.partition_by("object_sha256", as_dict=True).items()):
         key = f"_hist/{head.partition.path}/{sha}{PACK}"
         if key not in stored:
@@ -73,7 +73,7 @@ def raw_kept(
                 yield broken("raw kept", where, finding, RESTORE, _concerned(pages, whom))
 
 
-def _concerned(pages: pl.DataFrame, whom: Callable[[str | None], Iterable[str]]) -> tuple[str, ...]:
+def _concerned(pages: pl.DataFrame, whom: Whom) -> tuple[str, ...]:
     """Everybody some page is about; () when one may be about anybody."""
     of_each = [tuple(whom(sid)) for sid in pages["provider_account"].unique()]
     return () if not all(of_each) else tuple(account for accounts in of_each for account in accounts)
@@ -97,16 +97,11 @@ def _page_hash(member: bytes) -> str | None:
         return None
 
 
-def read_from(
-    events: pl.DataFrame, pages: set[str], charges: pl.DataFrame, where: str, owners: pl.DataFrame | None = None
-) -> Iterator[Result]:
+def read_from(orphans: Wrong, where: str, whom: Whom) -> Iterator[Result]:
     """Every record still listed was read from a kept page."""
-    listed = events.filter(~pl.col("vanished").fill_null(False))
-    orphans = listed.filter(~pl.col("raw_sha256").is_in(list(pages)))
-    if orphans.height:
-        finding = f"has {orphans.height} record(s) read from no page that is kept"
-        concerned = whose(orphans, events, charges, owners)
-        yield broken("raw kept", where, finding, "fetch the day again with python -m etl run", concerned)
+    if orphans.count:
+        finding = f"has {orphans.count} record(s) read from no page that is kept"
+        yield broken("raw kept", where, finding, "fetch the day again with python -m etl run", orphans.whose(whom))
 
 
 def closed_stays_closed(lake: Lake, month: Month, *, deep: bool) -> Iterator[Result]:

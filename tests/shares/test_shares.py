@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -120,8 +122,8 @@ def test_a_day_in_buckets_says_what_a_day_in_one_says(data, alone, tmp_path, mon
         assert (len(one.files), len(many.files)) == (1, 8), "else nothing is compared"
         keys = DATASETS[name].key
         assert whole.lake.read(one).sort(keys).equals(cut.lake.read(many).sort(keys))
-    daily = Partition.of("daily", date=DAY)
-    assert whole.lake.head(daily).files == cut.lake.head(daily).files
+    for at in (Partition.of("daily", date=DAY), Partition.of("reconciled", date=DAY, source=SOURCE)):
+        assert whole.lake.head(at).files == cut.lake.head(at).files
 
 
 def test_the_second_night_writes_nothing(data, alone, tmp_path):
@@ -397,3 +399,77 @@ def test_a_day_that_got_late_records_passes_the_audit(data, alone, tmp_path):
     found = [r for r in jobs.audit([date(2026, 3, 31), DAY]) if r.invariant == "raw kept"]
     of_day = {r.verdict for r in found if str(DAY) in r.where}
     assert of_day == {"ok"} and "broken" not in {r.verdict for r in found}, found
+
+
+# ------------------------------------------------------------------------------------------------------- audited
+
+
+@pytest.fixture(scope="module")
+def both(data, tmp_path_factory) -> Path:
+    """The lakes of a night with the day in one bucket, and in eight."""
+    folder = tmp_path_factory.mktemp("both")
+    night(open_jobs(data, folder / "one", share=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buckets, "BUCKET_BYTES", 60_000)
+        night(open_jobs(data, folder / "eight", share=False))
+    return folder
+
+
+def some(column: str, value) -> Callable:
+    """That value in every fourth record or so, in whatever file it is."""
+    value = value if isinstance(value, pl.Expr) else pl.lit(value)
+    fourth = pl.when(pl.col("record_id").str.contains("[0-3]$"))
+    return lambda files: [
+        f.with_columns(fourth.then(value.cast(f.schema[column])).otherwise(column).alias(column)) for f in files
+    ]
+
+
+def lowest(files: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(files).sort("record_id").head(1)
+
+
+def copied(files: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """A record twice, once in the last file."""
+    assert len(files) == 1 or lowest(files)["record_id"][0] not in files[-1]["record_id"], "else it is in one bucket"
+    return [*files[:-1], pl.concat([files[-1], lowest(files)])]
+
+
+def moved(files: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """A record in the last file instead of its own."""
+    without = [f.filter(pl.col("record_id") != lowest(files)["record_id"][0]) for f in files]
+    return [*without[:-1], pl.concat([without[-1], lowest(files)])]
+
+
+PLANTED = {
+    "no reason": ("events", some("outcome", "excluded"), 2),
+    "no charge": ("charges", lambda files: [f.filter(~pl.col("record_id").str.contains("[0-3]$")) for f in files], 2),
+    "no event": ("events", lambda files: [f.filter(~pl.col("record_id").str.contains("[0-3]$")) for f in files], 1),
+    "no segment": ("events", some("segments", 0), 1),
+    "another body": ("events", some("body", pl.col("body") + "x" * 400), 1),
+    "another day": ("events", some("occurred_at", pl.col("occurred_at") + timedelta(days=1)), 1),
+    "no page": ("events", some("raw_sha256", "f" * 64), 1),
+    "no amount": ("charges", some("charge", None), 2),
+    "no price": ("charges", some("rate_id", None), 1),
+    "a stranger": ("charges", some("account_id", "nobody"), 2),
+    "nobody's": ("events", some("provider_account", None), 1),
+    "twice": ("events", copied, 1),
+    "charged twice": ("charges", copied, 2),
+    "charged in another bucket": ("charges", moved, 0),
+    "charges in one file": ("charges", lambda files: [pl.concat(files)], 0),
+    "charges in three": ("charges", lambda files: [pl.concat(files), files[0].clear(), files[0].clear()], 0),
+}
+
+
+@pytest.mark.parametrize(("dataset", "change", "findings"), PLANTED.values(), ids=PLANTED)
+def test_an_audit_finds_in_buckets_what_it_finds_in_one(dataset, change, findings, data, both, tmp_path):
+    told = {}
+    for name in ("one", "eight"):
+        shutil.copytree(both / name, tmp_path / name)
+        jobs = open_jobs(data, tmp_path / name, share=False)
+        at = Partition.of(dataset, date=DAY, source=SOURCE)
+        head = jobs.lake.head(at)
+        assert len(head.files) == {"one": 1, "eight": 8}[name], "else nothing is compared"
+        jobs.lake.commit(at, change([f.drop(at.names) for f in jobs.lake.read_files(head)]), base=head)
+        told[name] = [r for r in jobs.audit([DAY]) if r.invariant != "configured"]
+    assert told["one"] == told["eight"]
+    assert findings <= len([r for r in told["one"] if r.verdict == "broken" and r.day == DAY])

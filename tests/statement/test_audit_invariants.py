@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import sys
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from etl import nights
 from etl.audit import BROKEN, INVARIANTS, NOT_CHECKED, OK, AuditFailed, examine
+from etl.buckets import bucket
 from etl.lake import Lake, Partition
 from etl.money import MONEY
 from etl.schemas import DATASETS
@@ -31,11 +33,22 @@ BODY = "bring the keys " * 12
 PAGES = [Page("messages", "AC1", number, f"page {number}", b"[%d]" % number) for number in range(3)]
 
 
+BUCKETS = 1
+"""A day's events and charges are cut into so many."""
+
+
 def rewrite(jobs, dataset: str, change, **keys) -> None:
     """Commit other rows to a partition, past the contract that its job would hold them to."""
     at = Partition.of(dataset, **keys)
     head = jobs.lake.head(at)
-    jobs.lake.commit(at, change(jobs.lake.read(head).drop(at.names)), base=head)
+    rows = jobs.lake.read(head).drop(at.names)
+    if dataset in ("events", "charges"):
+        rows = change(rows.sort("record_id"))
+        ids = rows.select("record_id", kind=pl.lit("message"), parent_id=pl.lit(None))
+        of = ids.with_columns(n=bucket(BUCKETS))["n"]
+        jobs.lake.commit(at, [rows.filter(of == n) for n in range(BUCKETS)], base=head)
+    else:
+        jobs.lake.commit(at, change(rows), base=head)
 
 
 def first(column: str, value) -> list[pl.Expr]:
@@ -156,7 +169,7 @@ def _twice_in_a_day(jobs):
 
 
 def _on_two_days(jobs):
-    frame = jobs.lake.read(jobs.lake.head(Partition.of("charges", **AT_DAY))).drop("date", "source")
+    frame = jobs.lake.read(jobs.lake.head(Partition.of("charges", **AT_DAY))).drop("date", "source").sort("record_id")
     rewrite(jobs, "charges", lambda f: pl.concat([f, frame.head(1)]), date=DAY + timedelta(days=1), source="twilio")
 
 
@@ -299,6 +312,25 @@ def test_the_least_damage_is_found_by_name_and_place(jobs, invariant, where, dam
     assert mine, "not found"
     assert where is None or any(r.where in (where, f"charges/{where}", f"statement/{where}") for r in mine), mine
     assert all(r.finding and r.remedy for r in mine)
+
+
+OF_A_DAY = [d for d in DAMAGE if d[1] and str(DAY) in d[1]]
+
+
+@pytest.mark.parametrize(("_", "where", "damage"), OF_A_DAY, ids=[f"{i}-{d[0]}" for i, d in enumerate(OF_A_DAY)])
+def test_damage_to_a_day_in_buckets_is_told_the_same(jobs, whole_once, tmp_path, monkeypatch, _, where, damage):
+    shutil.copytree(whole_once.parent, tmp_path / "cut" / "place")
+    cut = open_jobs(tmp_path / "cut" / "place" / whole_once.name)
+    days, named = (DAY, DAY + timedelta(days=1)) if " to " in where else (DAY,), ("configured", "log whole")
+    damage(jobs)
+    monkeypatch.setattr(sys.modules[__name__], "BUCKETS", 8)
+    for dataset in ("events", "charges"):
+        rewrite(cut, dataset, lambda rows: rows, **AT_DAY)
+    assert len(cut.lake.head(Partition.of("charges", **AT_DAY)).files) == 8, "else nothing is compared"
+    damage(cut)
+    # Those name versions and files.
+    one, many = ([r for r in verdicts(j, days=days) if r.invariant not in named] for j in (jobs, cut))
+    assert one == many
 
 
 def test_damage_is_known_for_every_invariant():
