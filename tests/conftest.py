@@ -15,6 +15,15 @@ from hypothesis import settings
 settings.register_profile("tollbook", deadline=None)
 settings.load_profile("tollbook")
 
+# As many tests run at once as there are cores: more threads in each only get in the way. What must not depend on their
+# number starts processes with several.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
+# A lake flushes every write to the disk, and no test pulls the plug: in memory that costs nothing, where there is room.
+_MEMORY, _ROOM = Path("/dev/shm"), 4 << 30
+if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
+
 _HOME = Path(tempfile.mkdtemp(prefix="tollbook-airflow-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
