@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from queue import LifoQueue
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from etl.settings import Connection, MailSettings, ReportSettings, StoreSettings
@@ -185,9 +186,14 @@ class _Worker:
         self.opening = opening
         self._process: subprocess.Popen | None = None
         self._stopped = False
+        self._starts = Lock()
+        """Held while one is started: whoever breaks off ends it, or comes first."""
 
     def call(self, task: tuple, explain: Explain | None) -> Any:
-        process = self._process or self._start()
+        with self._starts:
+            if self._stopped:
+                raise Died("the work was broken off")
+            process = self._process or self._start()
         try:
             _send(process.stdin, task)
             while (answer := pickle.load(process.stdout))[0] == "explain":  # noqa: S301 - what our own process says
@@ -203,8 +209,10 @@ class _Worker:
         return answer[1]
 
     def stop(self, *, now: bool) -> None:
-        self._stopped = True
-        if (process := self._process) is None:
+        with self._starts:
+            self._stopped = True
+            process = self._process
+        if process is None:
             return
         if now:
             process.kill()
@@ -214,8 +222,6 @@ class _Worker:
         process.stdout.close()
 
     def _start(self) -> subprocess.Popen:
-        if self._stopped:
-            raise Died("the work was broken off")
         # Not what a worker has no use for: it asks Airflow nothing.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
         self._process = process = subprocess.Popen(  # noqa: S603

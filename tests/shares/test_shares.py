@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, date, datetime
@@ -34,12 +35,16 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
+def shrink(patch: pytest.MonkeyPatch) -> None:
+    """So few bytes a bucket that the tiny day is a large one."""
+    patch.setattr(buckets, "BUCKET_BYTES", 60_000)
+    patch.setattr(buckets, "WAITING_BYTES", 200_000)
+    patch.setattr(shares, "SHARE_BUCKETS", 1)
+
+
 @pytest.fixture
 def small(monkeypatch):
-    """So few bytes a bucket that the tiny day is a large one."""
-    monkeypatch.setattr(buckets, "BUCKET_BYTES", 60_000)
-    monkeypatch.setattr(buckets, "WAITING_BYTES", 200_000)
-    monkeypatch.setattr(shares, "SHARE_BUCKETS", 1)
+    shrink(monkeypatch)
 
 
 def open_jobs(data: Path, lake: Path, share: bool) -> Jobs:
@@ -62,9 +67,20 @@ def night(jobs: Jobs) -> dict[str, list[str]]:
     return heads(jobs)
 
 
+@pytest.fixture(scope="module")
+def alone_once(data, tmp_path_factory) -> tuple[Path, dict[str, list[str]]]:
+    """The lake of a large day that was not shared out, and its heads."""
+    lake = tmp_path_factory.mktemp("once") / "alone"
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch)
+        return lake, night(open_jobs(data, lake, share=False))
+
+
 @pytest.fixture
-def alone(data, small, tmp_path) -> dict[str, list[str]]:
-    return night(open_jobs(data, tmp_path / "alone", share=False))
+def alone(alone_once, small, tmp_path) -> dict[str, list[str]]:
+    """Those heads; a copy of the lake is in ``tmp_path / "alone"``."""
+    shutil.copytree(alone_once[0], tmp_path / "alone")
+    return alone_once[1]
 
 
 # ------------------------------------------------------------------------------------------------------- buckets
