@@ -151,7 +151,7 @@ def of(
     states = "".join(known.get(first + timedelta(days=i), UNKNOWN) for i in range(count))
     columns = (f"{way}_{what}" for what in ("messages", "segments", "credits") for way in ("outbound", "inbound"))
     figures: dict[tuple[str, str], list[list[int]]] = {}
-    for day, kind, id_, *values in folded.select("date", "owner_kind", "owner_id", *columns).iter_rows():
+    for day, kind, id_, *values in folded.select("date", "owner_kind", "owner_id", *columns).rows():
         if day in known and any(values):
             owner = kind, UNASSIGNED if kind == UNASSIGNED else id_
             at = (day - first).days

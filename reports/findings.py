@@ -249,7 +249,7 @@ class Basis:
     @cached_property
     def by_day(self) -> dict[date, dict[str, object]]:
         """`COLUMNS` of every day with usage."""
-        return {row["date"]: row for row in self.folded.group_by("date").agg(_SUMMED).iter_rows(named=True)}
+        return {row["date"]: row for row in self.folded.group_by("date").agg(_SUMMED).rows(named=True)}
 
     @cached_property
     def by_owner(self) -> tuple[dict[tuple, dict], dict[tuple, dict]]:
@@ -344,7 +344,7 @@ def odd_days(b: Basis) -> list[OddDay]:
     found = []
     for measure in MEASURES:
         totals = {day: measure.of(row) for day, row in b.by_day.items()}
-        mine = [day for day in b.known if Month.of(day) == b.month]
+        mine = [day for day in b.known if day >= b.month.first]
         # Who mostly rests has no usual day that a busy one would be far from.
         rests = median_low(totals.get(day, _NOTHING)[0] for day in b.known) == 0 if b.known else True
         least = max(measure.least, sum(totals.get(day, _NOTHING)[0] for day in mine) // DAY_SHARE)

@@ -310,7 +310,8 @@ def build(statement: Statement, *, files: bool = True) -> Page:
     folded = by_owner(finest)
     for day, usage in _usages(folded, "date"):
         by_day[day] = usage
-        by_month[Month.of(day)] = by_month.get(Month.of(day), Usage()) + usage
+        of = Month.of(day)
+        by_month[of] = by_month.get(of, Usage()) + usage
     history = tuple(
         MonthRow(h.month, h.state, h.revision, h.total, by_month[h.month], currencies[h.month])
         for h in statement.history
@@ -321,7 +322,7 @@ def build(statement: Statement, *, files: bool = True) -> Page:
     history_days = tuple(
         _day(d, by_day.get(d), h.state, loaded.get(h.month), h.currency) for h in history for d in h.month.days
     )
-    days = tuple(row for row in history_days if Month.of(row.day) == month)
+    days = tuple(row for row in history_days if row.day >= month.first)
     members, inboxes, unassigned = _owners(statement, folded, monthly, names, has_before)
     credits, by_the_month = ledger.build(statement.statement_id, statement.ledger), _monthly(statement, names)
     moved = tuple(statement.ledger.sort("position").iter_rows(named=True))
@@ -467,7 +468,7 @@ def _monthly(statement: Statement, names: Mapping[tuple[str, str], str]) -> tupl
 
 def _usages(folded: pl.DataFrame, *by: str | pl.Expr) -> Iterable[tuple]:
     """(key, Usage) by one column, or (*keys, Usage) by several, in order."""
-    for row in sorted(folded.group_by(by).agg(pl.col(_USAGE).sum()).iter_rows()):
+    for row in sorted(folded.group_by(by).agg(pl.col(_USAGE).sum()).rows()):
         yield (*row[: len(by)], Usage(*row[len(by) :]))
 
 
