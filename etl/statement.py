@@ -124,7 +124,7 @@ def basis(daily: pl.DataFrame | pl.LazyFrame, monthly: pl.DataFrame) -> pl.DataF
         pl.concat([f.select(*keys, *sums) for f in (by_day, by_month)])
         .group_by(keys)
         .agg(pl.col("quantity", "events", "unrated").sum(), amount_exact=pl.col("charge").sum().cast(MONEY))
-        .collect()
+        .collect(engine="streaming")
     )
 
 
