@@ -382,13 +382,17 @@ class MonthVerbs(CorrectionVerbs):
         return calls.join(fees, on="rate_id", how="left").collect()
 
     def _lines(self, month: Month, rolled: Mapping, charged: Version | None):
+        import polars as pl
+
         from etl.schemas import DATASETS
-        from etl.statement import lines
+        from etl.statement import added_up, lines
 
         by_month = _or_empty("monthly", self.lake.read(charged, DATASETS["monthly"].columns) if charged else None)
         accounts = self._directory_of(month).of_month(month)
         corrections = self._corrections(month)
-        return lines(self._daily(rolled), by_month, accounts, self.taxes, self.settings.tax_rounding, corrections)
+        # Day by day, for most of a day's rows are on few lines.
+        daily = pl.concat([added_up(self._daily({p: v})) for p, v in rolled.items()] or [self._daily({})])
+        return lines(daily, by_month, accounts, self.taxes, self.settings.tax_rounding, corrections)
 
     def has_days(self, month: Month) -> bool:
         """Whether any day of the month is rolled up."""
