@@ -99,10 +99,12 @@ def test_sums_of_days_make_the_same_ledger_as_single_burns(world, chance):
         summed = rest.group_by("account_id", date=day).agg(pl.col("credits").sum())
         asked: set = set()
 
-        def burns_on(days, rest=rest, summed=summed, asked=asked):
-            assert days.join(summed, on=["account_id", "date"], how="anti").is_empty() and asked.isdisjoint(days.rows())
-            asked |= set(days.rows())
-            return rest.with_columns(date=day).join(days, on=["account_id", "date"], how="semi").drop("date")
+        def burns_on(days, columns, rest=rest, summed=summed, asked=asked):
+            assert days.join(summed, on=["account_id", "date"], how="anti").is_empty()
+            assert asked.isdisjoint((*row, *columns) for row in days.iter_rows())
+            asked |= {(*row, *columns) for row in days.iter_rows()}
+            found = rest.with_columns(date=day).join(days, on=["account_id", "date"], how="semi")
+            return found.select(*columns)
 
         given_ = (opening, plans, purchases, window)
         found = ledger_of_days(summed, burns.filter(day.is_in(one_by_one)), burns_on, *given_)
