@@ -41,9 +41,9 @@ _SCHEMA = {
 
 
 def ours(events: pl.DataFrame) -> pl.DataFrame:
-    """`schemas.Events` of one day and source → provider_account, category, count, quantity (segments, messages or started
-    minutes) and cost of the records with a price, unpriced (records still without one) and waiting (their quantity): in
-    the provider's categories, which hold a record from the moment it is priced."""
+    """`schemas.Events` of one day and source, or of a bucket of it → provider_account, category, count, quantity (segments,
+    messages or started minutes) and cost of the records with a price, unpriced (records still without one) and waiting
+    (their quantity): in the provider's categories, which hold a record from the moment it is priced."""
     billable = events.filter((pl.col("outcome") == "accepted") & ~pl.col("vanished"))
     messages = billable.filter((pl.col("kind") == "message") & (pl.col("status") != "failed"))
     one = pl.lit(1, pl.Int64)
@@ -88,14 +88,14 @@ def _totals(
     return pl.concat([whole, grouped(pl.lit(f"{category}-") + pl.col("direction"))]) if by_direction else whole
 
 
-def compare(events: pl.DataFrame, ledger: pl.DataFrame, asked: Iterable[str] = ()) -> pl.DataFrame:
+def compare(mine: Iterable[pl.DataFrame], ledger: pl.DataFrame, asked: Iterable[str] = ()) -> pl.DataFrame:
     """`schemas.Reconciled` but its account_id: one row per account and category that our records or the provider's totals
     have.
 
-    ``asked``: the lists the source was asked for (keys of `CATEGORIES`). Their totals are compared even where not one
+    ``mine``: `ours` of every bucket of the day. ``asked``: the lists the source was asked for (keys of `CATEGORIES`). Their totals are compared even where not one
     record came of them: a list that was lost whole is the difference that matters most.
     """
-    mine = ours(events)
+    mine = pl.concat(mine).group_by("provider_account", "category").sum().cast(_SCHEMA)
     fees = ledger.filter(pl.col("category").str.ends_with("-messages-carrierfees")).select(
         "provider_account", category=pl.col("category").str.strip_suffix("-messages-carrierfees"), ledger_fees="cost"
     )

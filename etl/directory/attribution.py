@@ -120,12 +120,17 @@ class Directory:
         return _with_carriers(events, self.carriers)["carrier"]
 
     def billed(self, events: pl.DataFrame, day: date) -> pl.DataFrame:
-        """Accepted events of one UTC day → provider_account, account_id: the account that all of a provider account's
+        """Accepted events of one UTC day, or of a bucket of it → provider_account, account_id: who is billed for some of a
+        provider account's events."""
+        return self._owned(events, day).select("provider_account", "account_id").unique()
+
+    def billed_alone(self, billed: Iterable[pl.DataFrame]) -> pl.DataFrame:
+        """`billed` of every bucket of a day → provider_account, account_id: the account that all of a provider account's
         events are billed to, null when they are several's. One without an event is its sub-account's."""
-        alone = pl.when(pl.col("account_id").n_unique() == 1).then(pl.col("account_id").first())
-        found = self._owned(events, day).group_by("provider_account").agg(alone.alias("account_id"))
+        alone = pl.when(pl.col("account_id").n_unique() == 1).then(pl.col("account_id").first()).alias("account_id")
+        found = pl.concat(billed).group_by("provider_account").agg(alone)
         quiet = self._of_provider.rename({"_provider_account_id": "account_id"})
-        one = quiet.group_by("provider_account").agg(alone.alias("account_id"))
+        one = quiet.group_by("provider_account").agg(alone)
         return pl.concat([found, one.join(found, on="provider_account", how="anti")])
 
     def _owned(self, events: pl.DataFrame, day: date) -> pl.DataFrame:

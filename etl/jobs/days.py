@@ -413,19 +413,22 @@ class DayVerbs(ShareVerbs):
         return sorted(set(self.lake.read(raw, ["resource"])["resource"])) if raw else []
 
     def _comparison(self, day: date, events, totals, asked: list[str]):
-        """`schemas.Reconciled` of a version of the day's events and one of the provider's totals."""
+        """`schemas.Reconciled` of a version of the day's events, bucket by bucket, and one of the provider's totals."""
         import polars as pl
 
-        from etl.reconcile import compare
+        from etl.reconcile import compare, ours
         from etl.schemas import DATASETS
 
         columns = [
             "kind", "outcome", "provider_account", "direction", "type", "status", "segments", "answered_seconds",
             "provider_cost", "vanished", "record_id", "parent_id", "occurred_at", "from_number", "to_number",
         ]  # fmt: skip
-        records = self.lake.read(events, columns)
-        billed = self.directory.billed(records.filter(pl.col("outcome") == "accepted"), day)
-        found = compare(records, self.lake.read(totals), asked).join(billed, on="provider_account", how="left")
+        mine, billed = [], []
+        for records in self.lake.read_files(events, columns):
+            mine.append(ours(records))
+            billed.append(self.directory.billed(records.filter(pl.col("outcome") == "accepted"), day))
+        whose = self.directory.billed_alone(billed)
+        found = compare(mine, self.lake.read(totals), asked).join(whose, on="provider_account", how="left")
         return DATASETS["reconciled"].arrange(found)
 
     def reconcile(self, day: date, source: str):

@@ -14,7 +14,7 @@ from statement_made import MIA, NOAH, SEPTEMBER, at, event_frame, load_day, on, 
 from etl import console
 from etl.lake import Partition
 from etl.manifests import closings
-from etl.reconcile import compare
+from etl.reconcile import compare, ours
 from etl.schemas import DATASETS
 from etl.statement import RECONCILED, Statements
 
@@ -178,7 +178,7 @@ def test_a_list_that_was_lost_whole_is_found():
     ledger = said(
         ("calls", 3, "5", "minutes"), ("calls-outbound", 3, "5", "minutes"), ("recordings", 1, "2", "minutes")
     )
-    none = event_frame([])
+    none = [ours(event_frame([]))]
     assert compare(none, ledger, ["messages"]).is_empty(), "what was never asked for is no difference"
     lost = compare(none, ledger, ["messages", "calls", "usage"])
     assert lost["category"].to_list() == ["calls", "calls-outbound"]
@@ -304,12 +304,12 @@ def test_records_that_wait_for_their_price_explain_a_difference(jobs):
 # ------------------------------------------------------------------------------------------------ what explains
 
 
-def sms_of(*theirs: str, ours: list[dict], late: list[dict]) -> tuple[str, str | None]:
+def sms_of(*theirs: str, held: list[dict], late: list[dict]) -> tuple[str, str | None]:
     """(verdict, why) of the day's SMS: count, segments and cost as the provider says; ``late``: records without a price."""
     price = {"provider_cost": Decimal("0.01"), "provider_currency": "USD"}
     count, segments, cost = theirs
-    records = event_frame([*[one | price for one in ours], *late])
-    found = compare(records, said(("sms", int(count), segments, "segments", cost)))
+    records = event_frame([*[one | price for one in held], *late])
+    found = compare([ours(records)], said(("sms", int(count), segments, "segments", cost)))
     return found.filter(pl.col("category") == "sms").select("verdict", "why").row(0)
 
 
@@ -335,7 +335,7 @@ RECORDS_DIFFER = ("unexplained", "the number of records differs")
 )
 def test_what_waits_explains_no_more_than_it_can_bring(theirs, verdict):
     """Ours: 100 texts of one segment and a cent each, and one of three segments that waits for its price."""
-    assert sms_of(*theirs, ours=HUNDRED, late=LATE) == verdict
+    assert sms_of(*theirs, held=HUNDRED, late=LATE) == verdict
 
 
 # ------------------------------------------------------------------------------------------------ whose totals
