@@ -23,7 +23,7 @@ up: $(VENV)/ok ## the same, and keeps it all up with Airflow's UI until Ctrl-C
 	@$(PY) -m stack up
 
 test: $(VENV)/ok $(VENV)/browser $(CHECKERS)/.package-lock.json ## set up what the tests need and pass them all
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n $$(($$(nproc) * 3 / 2))
 
 lint: $(VENV)/ok ## ruff: errors, imports, security, Airflow's own rules
 	@$(VENV)/bin/ruff check .

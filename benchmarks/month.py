@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
+from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,8 +70,9 @@ def our_number(account: int, which: int) -> str:
     return f"+1{AREAS[account % len(AREAS)]}{2_000_000 + account * (MEMBERS + INBOXES) + which}"
 
 
-def write_place(root: Path) -> Path:
-    """Settings, directory and the shipped rate card in ``root``; returns the settings file."""
+def write_place(root: Path, prefixes: int = 0) -> Path:
+    """Settings, directory and the shipped rate card in ``root``; returns the settings file. ``prefixes``: so many longer
+    ones of each area have prices of their own, half of them on a ladder: `daily` has a line for each."""
     pick = random.Random(7)  # noqa: S311 - invented customers
     rows: dict[str, list[str]] = defaultdict(list)
     for a in range(ACCOUNTS):
@@ -105,6 +107,12 @@ def write_place(root: Path) -> Path:
     for name, header in columns.items():
         (root / "directory" / f"{name}.csv").write_text("\n".join([header, *rows[name]]) + "\n")
     shutil.copytree(ROOT / "config" / "rates", root / "rates", dirs_exist_ok=True)
+    with (root / "rates" / "prices.csv").open("a") as prices:
+        for area, n, way in product(AREAS, range(prefixes), ("outbound", "inbound")):
+            for card in ("standard", "plan"):
+                own = "0.0095,,,,,,us-texts" if n % 2 and (card, way) == ("standard", "outbound") else f"0.00{n % 90 + 10},,,,,,"
+                named = f"{card}-{way}-{area}{n:02d},{card},text,{way},sms,,+1{area}{n:02d}"
+                prices.write(f"{named},USD,{own},2026-09-01,,2026-08-03,\n")
     settings = root / "tollbook.toml"
     settings.write_text(SETTINGS)
     return settings
@@ -403,7 +411,7 @@ def run(args: argparse.Namespace) -> None:
     root = Path(args.keep) if args.keep else Path(tempfile.mkdtemp(prefix="tollbook-month-"))
     try:
         if not (root / "made").exists():
-            settings = write_place(root)
+            settings = write_place(root, args.prefixes)
             write_card(root / "large_card", 50_000)
             # In a process of its own, for a child starts with its parent's peak of memory.
             measure("fill", settings, args.messages)
@@ -432,6 +440,7 @@ if __name__ == "__main__":
     parser.add_argument("--messages", type=int, default=1_000_000, help="a day")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keep", help="folder of the lake, made there if it is not yet")
+    parser.add_argument("--prefixes", type=int, default=0, choices=range(101), metavar="N", help="of each area with prices of their own")
     parser.add_argument("--night", type=float, help="CPU seconds of one reference night, for the ratios")
     parser.add_argument("--verbs", nargs="*", choices=VERBS)
     parser.add_argument("--work", help=argparse.SUPPRESS)

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.night.page import table, write_section  # noqa: E402
 from etl import buckets  # noqa: E402
+from etl.jobs.work import SHARE_BUCKETS  # noqa: E402
 from etl.lake.s3 import _LARGEST  # noqa: E402
 from etl.nights import MAX_SHARES  # noqa: E402
 from etl.prefixes import MAX_GROUPS  # noqa: E402
@@ -149,7 +150,7 @@ class Day:
     messages: float
     m: Measured = Measured()
     a: Assumed = Assumed()
-    group_bytes: float = buckets.BUCKET_BYTES
+    group_bytes: float = SHARE_BUCKETS * buckets.BUCKET_BYTES
     """Compressed bytes of a share of pages."""
 
     @property

@@ -13,11 +13,11 @@ from typing import Self
 
 import polars as pl
 
-BUCKET_BYTES = 24 << 20
-"""Compressed bytes of logs a bucket is cut for: about 170,000 messages."""
+BUCKET_BYTES = 16 << 20
+"""Compressed bytes of logs a bucket is cut for: about 115,000 messages. It decides what a night needs of memory."""
 MOST = 4_096
-WAITING_BYTES = 96 << 20
-"""Events wait in memory up to here, then in a temporary folder."""
+WAITING_BYTES = 48 << 20
+"""Rows wait in memory up to here, then in a temporary folder."""
 COPY_MARK = "#"
 """Between the provider's id and the number of a conflicting version. Provider ids never hold it."""
 
@@ -33,22 +33,21 @@ def count(compressed_bytes: int) -> int:
     return buckets
 
 
-def hashed() -> pl.Expr:
-    """UInt64 of an event (kind, record_id, parent_id): the last eight bytes of what it is kept together by, scattered.
+def together() -> pl.Expr:
+    """What an event (kind, record_id, parent_id) is kept together by."""
+    parent = pl.when(pl.col("kind").is_in(["recording", "video"])).then(pl.coalesce("parent_id", "record_id"))
+    return parent.otherwise("record_id").str.replace(f"{COPY_MARK}.*$", "")
+
+
+def bucket(buckets: int, text: pl.Expr | None = None) -> pl.Expr:
+    """UInt32 number of a row's bucket, of that many: the last eight bytes of ``text`` (of an event, `together`), scattered.
 
     Of whole numbers and texts only, so it is the same with every version of every library.
     """
-    together = pl.when(pl.col("kind").is_in(["recording", "video"])).then(pl.coalesce("parent_id", "record_id"))
-    text = together.otherwise("record_id").str.replace(f"{COPY_MARK}.*$", "")
-    last = text.str.pad_start(8, "0").cast(pl.Binary).bin.tail(8).bin.reinterpret(dtype=pl.UInt64, endianness="little")
-    return last * pl.lit(_GOLDEN, pl.UInt64)
-
-
-def bucket(buckets: int) -> pl.Expr:
-    """UInt32 number of an event's bucket, of that many."""
     if buckets == 1:
         return pl.lit(0, pl.UInt32)
-    return (hashed() // (2**64 // buckets)).cast(pl.UInt32)
+    last = (together() if text is None else text).str.pad_start(8, "0").cast(pl.Binary).bin.tail(8).bin.reinterpret(dtype=pl.UInt64, endianness="little")
+    return (last * pl.lit(_GOLDEN, pl.UInt64) // (2**64 // buckets)).cast(pl.UInt32)
 
 
 def within(events: pl.DataFrame, number: int, buckets: int) -> pl.DataFrame:
@@ -64,15 +63,17 @@ def overlapping(number: int, buckets: int, others: int) -> range:
 
 
 class Cut:
-    """Events as they are read, put by bucket: in memory while they are few, in a temporary folder when they are not.
+    """Rows as they are read, put by bucket: in memory while they are few, in a temporary folder when they are not. ``by``: the
+    text that decides, of events `together`.
 
     >>> with Cut(buckets, empty) as cut:
     ...     cut.add(events)
     ...     cut.take(0)
     """
 
-    def __init__(self, buckets: int, empty: pl.DataFrame) -> None:
+    def __init__(self, buckets: int, empty: pl.DataFrame, by: pl.Expr | None = None) -> None:
         self.buckets = buckets
+        self._by = by
         self.taken = False
         """Whether a bucket was handed out: it is not kept for another time."""
         self._empty = empty
@@ -89,14 +90,14 @@ class Cut:
         if self._folder is not None:
             self._folder.cleanup()
 
-    def add(self, events: pl.DataFrame) -> None:
+    def add(self, rows: pl.DataFrame) -> None:
         """Keep these, of any bucket."""
-        if events.is_empty():
+        if rows.is_empty():
             return
-        parts = {0: events}
+        parts = {0: rows}
         if self.buckets > 1:
-            numbers = events.select(bucket(self.buckets).alias("!bucket")).to_series()
-            cut = _compact(events).with_columns(numbers).partition_by("!bucket", as_dict=True, include_key=False)
+            numbers = rows.select(bucket(self.buckets, self._by).alias("!bucket")).to_series()
+            cut = _compact(rows).with_columns(numbers).partition_by("!bucket", as_dict=True, include_key=False)
             parts = {which: part for (which,), part in cut.items()}
         for which, part in parts.items():
             self._waiting[which].append(part)
@@ -105,7 +106,7 @@ class Cut:
             self._flush()
 
     def take(self, number: int) -> pl.DataFrame:
-        """The events of one bucket, in the order they came; once, after the last `add`."""
+        """The rows of one bucket, in the order they came; once, after the last `add`."""
         self.taken = True
         paths = [self._path(number, n) for n in range(self._flushed)]
         waiting, self._waiting[number] = self._waiting[number], []

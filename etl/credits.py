@@ -13,7 +13,7 @@ ends. What changes the terms is a boundary at 00:00 UTC; accounts whose recharge
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
@@ -121,7 +121,7 @@ def ledger(
 def ledger_of_days(
     summed: pl.DataFrame,
     burns: pl.DataFrame,
-    burns_on: Callable[[pl.DataFrame], pl.DataFrame],
+    burns_on: Callable[[pl.DataFrame, Iterable[str]], pl.DataFrame],
     opening: pl.DataFrame | None,
     subscriptions: pl.DataFrame,
     purchases: pl.DataFrame,
@@ -129,28 +129,38 @@ def ledger_of_days(
     corrections: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """`ledger`, from what each account burned on each day: account_id, date, credits. ``burns``: of days that are not
-    ``summed``, one by one. ``burns_on``: account_id and date → `BURNS` of these days of these accounts, asked only where
-    the order inside a day matters.
+    ``summed``, one by one. ``burns_on``: account_id and date → these columns of the `BURNS` of these days of these accounts,
+    asked only where the order inside a day matters.
 
-    That is where something was bought. On any other day all that burns and recharges after 00:00 goes one way, so the
-    packs bought and the credits nothing covered at its end follow from its sum; which burn bought them, only its burns
-    tell.
+    From 00:00 to a purchase, and from there to the next, all that burns and recharges goes one way, so the packs bought
+    and the credits nothing covered at its end follow from its sum; which burn bought them, only its burns tell.
     """
     day = ["account_id", "date"]
-    asked = purchases.filter(_within("bought_at", window)).select("account_id", date=pl.col("bought_at").dt.date())
-    asked = summed.select(day).join(asked, on=day, how="semi")
-    one_by_one = [burns.select(*BURNS), burns_on(asked).select(*BURNS)]
-    while True:
-        rest = summed.join(asked, on=day, how="anti").select(
-            "account_id", record_id=pl.lit(""), occurred_at=pl.col("date").cast(_MOMENT), credits="credits"
-        )
-        moved = ledger(pl.concat([*one_by_one, rest]), opening, subscriptions, purchases, window, corrections)
-        recharged = moved.filter(pl.col("entry") == "recharge", pl.col("simulated")).select(day).unique()
-        more = recharged.join(rest.select("account_id", date=pl.col("occurred_at").dt.date()), on=day, how="semi")
-        if more.is_empty():
-            return moved
-        one_by_one.append(burns_on(more.sort(day)).select(*BURNS))
-        asked = pl.concat([asked, more])
+    bought = purchases.filter(_within("bought_at", window)).select("account_id", occurred_at="bought_at")
+    parted = summed.select(day).join(_dated(bought), on=day, how="semi")
+    whole = summed.join(parted, on=day, how="anti").with_columns(occurred_at=pl.col("date").cast(_MOMENT))
+    columns = ["account_id", "occurred_at", "credits"]
+    sums = pl.concat([f.select(*columns, "date") for f in (whole, _between(burns_on(parted, columns), bought))])
+
+    def moved(sums: pl.DataFrame, *named: pl.DataFrame) -> pl.DataFrame:
+        every = pl.concat([f.select(*BURNS) for f in (sums.with_columns(record_id=pl.lit("")), burns, *named)])
+        return ledger(every, opening, subscriptions, purchases, window, corrections)
+
+    found = moved(sums)
+    recharged = found.filter(pl.col("entry") == "recharge", pl.col("simulated")).select(day).unique()
+    days = summed.select(day).join(recharged, on=day, how="semi").sort(day)
+    return moved(sums.join(days, on=day, how="anti"), burns_on(days, BURNS)) if days.height else found
+
+
+def _dated(moments: pl.DataFrame) -> pl.DataFrame:
+    return moments.with_columns(date=pl.col("occurred_at").dt.date())
+
+
+def _between(burns: pl.DataFrame, bought: pl.DataFrame) -> pl.DataFrame:
+    """Burns summed up from one purchase of the account to the next, day by day; purchases as account_id, occurred_at."""
+    at = bought.with_columns(since="occurred_at").sort("occurred_at")
+    apart = burns.sort("occurred_at").join_asof(at, on="occurred_at", by="account_id", check_sortedness=False)
+    return _dated(apart).group_by("account_id", "date", "since").agg(pl.col("occurred_at").min(), pl.col("credits").sum())
 
 
 def joined(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

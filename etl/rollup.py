@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import polars as pl
 
 from etl.money import MONEY
@@ -20,6 +18,9 @@ SUMS = (
     "events", "quantity", "messages", "segments", "billed_seconds", "credits", "charge", "provider_cost", "unpriced",
     "unrated", "segments_differ", "vanished",
 )  # fmt: skip
+
+ROWS = 1 << 19
+"""Charges a file of daily is made of, at most, on a large day: they decide what a roll-up needs of memory."""
 
 _NOT_SPLIT = (pl.when(False).then("carrier"), pl.when(False).then("registered"))
 """Carrier and registration decide a carrier fee; any other line they would only split."""
@@ -56,13 +57,21 @@ def entries(charges: pl.LazyFrame, *more: str) -> pl.LazyFrame:
     return pl.concat([f.select(columns) for f in (main, fees, detections)], how="vertical")
 
 
-def daily(charges: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+def daily(charges: pl.DataFrame) -> pl.DataFrame:
     """`schemas.Charges` of one UTC day, all sources → `schemas.Daily`: the sums of `entries`."""
-    return combined([partly(charges)])
+    return added(lines(charges))
 
 
-def partly(charges: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
-    """Some of a day's `schemas.Charges` → their lines for `combined`: `KEYS`, texts as categories, and `SUMS`."""
+def files(rows: int) -> int:
+    """Files of daily for so many charges, a power of two; each has the accounts of one bucket by their id."""
+    count = 1
+    while count * ROWS < rows:
+        count *= 2
+    return count
+
+
+def lines(charges: pl.DataFrame) -> pl.DataFrame:
+    """Some of a day's `schemas.Charges` → what they add up to: `KEYS`, texts as categories, and `SUMS`."""
     texts = [c for c in (*KEYS, "fee_id", "detection_rate_id") if c != "registered"]
     fee, detection = pl.col("carrier_fee"), pl.col("detection_charge")
     marked = (
@@ -102,15 +111,10 @@ def partly(charges: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     return pl.concat([part.select(*KEYS, *SUMS).with_columns(pl.col("charge", "provider_cost").cast(MONEY)) for part in parts])
 
 
-def combined(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """The lines of all of a day's charges (`partly`) → `schemas.Daily`."""
-    return DATASETS["daily"].arrange(_added(parts))
-
-
-def _added(lines: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    every = pl.concat([frame.lazy().select(*KEYS, *SUMS) for frame in lines])
-    summed = every.group_by(KEYS).agg(pl.col(SUMS).sum()).with_columns(pl.col("charge", "provider_cost").cast(MONEY))
-    return summed.collect(engine="streaming")
+def added(lines: pl.DataFrame) -> pl.DataFrame:
+    """All `lines` of some accounts → their rows of `schemas.Daily`."""
+    summed = lines.lazy().group_by(KEYS).agg(pl.col(SUMS).sum()).with_columns(pl.col("charge", "provider_cost").cast(MONEY))
+    return DATASETS["daily"].arrange(summed.collect(engine="streaming"))
 
 
 def _unpriced() -> pl.Expr:

@@ -32,6 +32,8 @@ RECONCILED = {"date": pl.Date} | {
 
 LINE_KEYS = ("account_id", "line", "item", "direction", "type", "carrier", "registered", "unit", "currency")
 _PLACES = ("caller_place", "callee_place")
+_BY_DAY = (*(c for c in LINE_KEYS if c != "item"), "date", *_PLACES)
+_SUMS = ("quantity", "events", "unrated", "charge")
 _ORDER = (
     "account_id", "_section", "for_month", "_line", "_level", "direction", "type", "carrier", "registered", "item", "jurisdiction",
     "rate_id", "unit", "currency",
@@ -99,17 +101,26 @@ def _no_lines() -> pl.DataFrame:
     return DATASETS["statement"].empty().drop("position")
 
 
+def added_up(daily: pl.LazyFrame) -> pl.LazyFrame:
+    """`schemas.Daily` with ``date``, added up over all that tells no line and no tax apart: for `lines` as good as whole."""
+    summed = _parted(daily).group_by(_BY_DAY).agg(pl.col(_SUMS).sum())
+    return summed.with_columns(pl.col("charge").cast(MONEY))
+
+
+def _parted(daily: pl.LazyFrame) -> pl.LazyFrame:
+    # Carrier and registration decide a carrier fee; on any other line they would only split it.
+    return daily.with_columns(
+        pl.when(pl.col("line") == "carrier_fee").then(pl.col(c)).alias(c) for c in ("carrier", "registered")
+    )
+
+
 def basis(daily: pl.DataFrame | pl.LazyFrame, monthly: pl.DataFrame) -> pl.DataFrame:
     """What lines and taxes are computed of: amounts by statement line, date, places, and whether taxes may apply."""
     by_day = (
         # What is held has a quantity on the day and its charge in the month.
-        daily.lazy().filter(~pl.col("line").is_in(HELD_LINES))
-        # Carrier and registration decide a carrier fee; on any other line they would only split it.
-        .with_columns(
-            pl.when(pl.col("line") == "carrier_fee").then(pl.col(c)).alias(c) for c in ("carrier", "registered")
-        )
+        _parted(daily.lazy()).filter(~pl.col("line").is_in(HELD_LINES))
         .with_columns(item=pl.lit(None, pl.String), product=pl.lit(False), taxable=pl.lit(True))
-    )
+    )  # fmt: skip
     by_month = monthly.lazy().with_columns(
         *(pl.lit(None, pl.String).alias(c) for c in ("direction", "type", "carrier", *_PLACES)),
         registered=pl.lit(None, pl.Boolean),
@@ -119,12 +130,11 @@ def basis(daily: pl.DataFrame | pl.LazyFrame, monthly: pl.DataFrame) -> pl.DataF
         unrated=pl.col("unrated").is_not_null().cast(pl.Int64),
     )
     keys = [*LINE_KEYS, "date", *_PLACES, "product", "taxable"]
-    sums = ["quantity", "events", "unrated", "charge"]
     return (
-        pl.concat([f.select(*keys, *sums) for f in (by_day, by_month)])
+        pl.concat([f.select(*keys, *_SUMS) for f in (by_day, by_month)])
         .group_by(keys)
         .agg(pl.col("quantity", "events", "unrated").sum(), amount_exact=pl.col("charge").sum().cast(MONEY))
-        .collect()
+        .collect(engine="streaming")
     )
 
 

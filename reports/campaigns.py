@@ -12,6 +12,7 @@ from decimal import Decimal
 import polars as pl
 
 from etl.money import round_half_up
+from etl.periods import Month
 from reports.charges import ZERO, Change, minutes
 from reports.naming import presentable
 
@@ -43,17 +44,17 @@ class CampaignRow:
 
 
 def build(
-    mine: pl.DataFrame, before: pl.DataFrame | None, names: Mapping[str, str], currency: str
+    daily: pl.DataFrame, month: Month, names: Mapping[str, str], currency: str, *, compared: bool
 ) -> tuple[CampaignRow, ...]:
-    """`schemas.Daily` rows of a month and of the one before (None: there is none) → a row for every campaign of either,
-    the dearest first. ``names``: campaign_id → name."""
-    now = _sums(mine)
-    then = _sums(before) if before is not None else {}
+    """`schemas.Daily` rows with date → a row for every campaign of the month, and of the one before if it is ``compared``
+    with that; the dearest first. ``names``: campaign_id → name."""
+    now, then = _sums(daily, month)
+    then = then if compared else {}
     rows = []
     for key in dict.fromkeys([*now, *then]):
         calls, seconds, detected, charge = now.get(key, _NONE)
         amount = round_half_up(charge, currency)
-        was = None if before is None else round_half_up(then.get(key, _NONE)[3], currency)
+        was = None if not compared else round_half_up(then.get(key, _NONE)[3], currency)
         change, count = Change(amount, was), int(key is not None)
         rows.append(CampaignRow(_name(key, names), calls, seconds, detected, charge, amount, change, count))
     rows.sort(key=lambda row: (-row.charge, -row.calls, row.name.casefold()))
@@ -77,12 +78,13 @@ def total(rows: list[CampaignRow] | tuple[CampaignRow, ...], name: str) -> Campa
 _NONE = (0, 0, 0, ZERO)
 
 
-def _sums(daily: pl.DataFrame) -> dict[str | None, tuple]:
-    """campaign_id → (calls, billed seconds, answered calls with detection, exact charge)."""
+def _sums(daily: pl.DataFrame, month: Month) -> tuple[dict[str | None, tuple], dict[str | None, tuple]]:
+    """campaign_id → (calls, billed seconds, answered calls with detection, exact charge) of a month and the one before."""
     call, detection = (pl.col("line") == line for line in CAMPAIGN_LINES)
+    recent = pl.col("date").is_between((month - 1).first, month.days[-1])
     frame = (
-        daily.filter(pl.col("line").is_in(CAMPAIGN_LINES))
-        .group_by("campaign_id")
+        daily.filter(recent & pl.col("line").is_in(CAMPAIGN_LINES))
+        .group_by("campaign_id", (pl.col("date") < month.first).alias("earlier"))
         .agg(
             pl.col("events").filter(call).sum().alias("calls"),
             pl.col("billed_seconds").filter(call).sum().alias("seconds"),
@@ -91,7 +93,10 @@ def _sums(daily: pl.DataFrame) -> dict[str | None, tuple]:
         )
         .sort("campaign_id", nulls_last=True)
     )
-    return {row[0]: row[1:] for row in frame.iter_rows()}
+    found: tuple[dict, dict] = {}, {}
+    for campaign_id, earlier, *sums in frame.iter_rows():
+        found[earlier][campaign_id] = tuple(sums)
+    return found
 
 
 def _name(campaign_id: str | None, names: Mapping[str, str]) -> str:

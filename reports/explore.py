@@ -149,33 +149,18 @@ def of(
     count = (history_days[-1].day - first).days + 1
     known = {row.day: COMPLETE if row.complete else INCOMPLETE for row in history_days if row.usage is not None}
     states = "".join(known.get(first + timedelta(days=i), UNKNOWN) for i in range(count))
-    sums = [
-        pl.col(f"{direction}_{what}").sum().alias(f"{what}_{way}")
-        for what in ("messages", "segments", "credits")
-        for way, direction in (("sent", "outbound"), ("received", "inbound"))
-    ]
-    owner = ["owner_kind", "owner_id"]
-    found = (
-        folded.with_columns(
-            owner_id=pl.when(pl.col("owner_kind") == UNASSIGNED).then(pl.lit(UNASSIGNED)).otherwise("owner_id"),
-            at=(pl.col("date") - pl.lit(first)).dt.total_days(),
-        )
-        .filter(pl.col("date").is_in(list(known)))
-        .group_by(*owner, "at")
-        .agg(sums)
-        .filter(pl.any_horizontal(pl.col(FIGURES) != 0))
-    )
-    everywhere = found.select(owner).unique().join(pl.select(at=pl.int_range(count)), how="cross")
-    lists = (
-        everywhere.join(found, on=[*owner, "at"], how="left")
-        .with_columns(pl.col(FIGURES).fill_null(0))
-        .sort(*owner, "at")
-        .group_by(owner, maintain_order=True)
-        .agg(FIGURES)
-    )
+    columns = (f"{way}_{what}" for what in ("messages", "segments", "credits") for way in ("outbound", "inbound"))
+    figures: dict[tuple[str, str], list[list[int]]] = {}
+    for day, kind, id_, *values in folded.select("date", "owner_kind", "owner_id", *columns).rows():
+        if day in known and any(values):
+            owner = kind, UNASSIGNED if kind == UNASSIGNED else id_
+            at = (day - first).days
+            mine = figures.get(owner) or figures.setdefault(owner, [[0] * count for _ in FIGURES])
+            for figure, value in zip(mine, values, strict=True):
+                figure[at] += value
     series = [
-        Series(kind, id_, name(kind, id_), dict(zip(FIGURES, map(tuple, values), strict=True)))
-        for kind, id_, *values in lists.iter_rows()
+        Series(*owner, name(*owner), dict(zip(FIGURES, map(tuple, mine), strict=True)))
+        for owner, mine in figures.items()
     ]
     return Explorer(first, count, states, _sorted(series), shown)
 

@@ -7,7 +7,7 @@ what it cost where that is known, and has a size below which it says nothing. `r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -211,8 +211,8 @@ class Records(Finding):
 
 @dataclass(frozen=True)
 class Basis:
-    """What the rules look at. ``daily`` is `schemas.Daily` with date of up to six months, without what is only held;
-    ``known`` are the loaded days, ``complete`` those whose every source is in, ``foreign`` those charged in another
+    """What the rules look at. ``daily`` is `schemas.Daily` with date of up to six months, without what is only held, and
+    ``folded`` is `reports.folded.fold` of it with `COLUMNS`; ``known`` are the loaded days, ``complete`` those whose every source is in, ``foreign`` those charged in another
     currency; ``comparable``: the month is whole and there is one before it. ``before`` are its lines, None where its
     money does not compare; ``owners`` and ``campaigns`` are names."""
 
@@ -221,7 +221,8 @@ class Basis:
     comparable: bool
     final: bool
     history: tuple[Month, ...]
-    daily: pl.DataFrame
+    daily: pl.DataFrame = field(repr=False)
+    folded: pl.DataFrame = field(repr=False)
     known: tuple[date, ...]
     complete: frozenset[date]
     foreign: frozenset[date]
@@ -246,9 +247,21 @@ class Basis:
         return (self.month - 1).first not in self.foreign
 
     @cached_property
-    def counted(self) -> dict[str, pl.DataFrame]:
-        """By the name of each of `MEASURES`, what it counts a day, owner and campaign."""
-        return {measure.name: measure.of(self.daily) for measure in MEASURES}
+    def by_day(self) -> dict[date, dict[str, object]]:
+        """`COLUMNS` of every day with usage."""
+        return {row["date"]: row for row in self.folded.group_by("date").agg(_SUMMED).rows(named=True)}
+
+    @cached_property
+    def by_owner(self) -> tuple[dict[tuple, dict], dict[tuple, dict]]:
+        """`COLUMNS` of every member and inbox in this month, and in the month before, by (owner_kind, owner_id)."""
+        recent = self.folded.filter(
+            pl.col("date").is_between((self.month - 1).first, self.month.days[-1]), pl.col("owner_kind") != UNASSIGNED
+        )
+        now = (pl.col("date") >= self.month.first).alias("now")
+        found: tuple[dict, dict] = {}, {}
+        for row in recent.group_by(*_OWNER, now).agg(_SUMMED).sort(_OWNER).iter_rows(named=True):
+            found[0 if row["now"] else 1][row["owner_kind"], row["owner_id"]] = row
+        return found
 
     @cached_property
     def by_weekday(self) -> dict[int, list[date]]:
@@ -259,9 +272,6 @@ class Basis:
                 found.setdefault(day.weekday(), []).append(day)
         return found
 
-    def part(self, month: Month) -> pl.DataFrame:
-        return _within(self.daily, month)
-
     def worth(self, amount: Decimal | None) -> bool:
         """Whether an amount is large enough to be told."""
         if amount is None:
@@ -271,10 +281,6 @@ class Basis:
 
     def round(self, amount: Decimal) -> Decimal:
         return round_half_up(amount, self.currency)
-
-
-def _within(rows: pl.DataFrame, month: Month) -> pl.DataFrame:
-    return rows.filter(pl.col("date").is_between(month.first, month.days[-1]))
 
 
 def find(b: Basis, days: list[OddDay]) -> tuple[Finding, ...]:
@@ -303,36 +309,42 @@ class _Measure:
     costs: tuple[str, ...]
     least: int
 
-    def of(self, daily: pl.DataFrame) -> pl.DataFrame:
-        """`schemas.Daily` with ``date`` → count, exact charge and records without a price by day, owner and campaign."""
-        counted = pl.when(pl.col("line").is_in(self.over)).then(self.column).otherwise(0)
-        mine = daily.filter(pl.col("line").is_in(self.costs)).with_columns(count=counted)
-        return mine.group_by("date", "owner_kind", "owner_id", "campaign_id").agg(_SUMMED)
+    @property
+    def columns(self) -> dict[str, pl.Expr]:
+        """Count, exact charge and records without a price, over `schemas.Daily`."""
+        costs = pl.col("line").is_in(self.costs)
+        return {
+            self.name: pl.when(pl.col("line").is_in(self.over)).then(self.column),
+            f"{self.name} charge": pl.when(costs).then("charge"),
+            f"{self.name} unrated": pl.when(costs).then("unrated"),
+        }
 
-    def sums(self, counted: pl.DataFrame, *by: str) -> dict[tuple, tuple[int, Decimal, int]]:
-        """Rows of `of` → keys → (count, exact charge, records without a price)."""
-        rows = counted.group_by(by).agg(_SUMMED).sort(by)
-        return {row[: len(by)]: row[len(by) :] for row in rows.iter_rows()}
+    def of(self, row: Mapping) -> tuple[int, Decimal, int]:
+        """(count, exact charge, records without a price) of a row with `COLUMNS`."""
+        return row[self.name], row[f"{self.name} charge"], row[f"{self.name} unrated"]
 
 
-_SUMMED = pl.col("count", "charge", "unrated").sum()
+_OWNER = ("owner_kind", "owner_id")
 _SEGMENTS = _Measure("segments", "segments", ("text",), ("text", "carrier_fee"), SEGMENTS)
 _MINUTES = _Measure(
     "minutes", "billed_seconds", ("call", "campaign_call"), ("call", "campaign_call", "voice_detection"), MINUTES * 60
 )
 MEASURES = (_SEGMENTS, _MINUTES)
 _NOTHING = (0, ZERO, 0)
+COLUMNS = {
+    **_SEGMENTS.columns, **_MINUTES.columns, "all segments": pl.col("segments"), "all seconds": pl.col("billed_seconds"),
+    "all charges": pl.col("charge"), "all calls": pl.when(pl.col("line").is_in(_MINUTES.over)).then("events"),
+}  # fmt: skip
+"""What the rules add up of `schemas.Daily`."""
+_SUMMED = pl.col(*COLUMNS).sum()
 
 
 def odd_days(b: Basis) -> list[OddDay]:
     """Of each measure the day furthest above and the one furthest below the middle of its weekday over six months."""
     found = []
     for measure in MEASURES:
-        totals = {
-            day: (count, charge, lacking)
-            for (day,), (count, charge, lacking) in measure.sums(b.counted[measure.name], "date").items()
-        }
-        mine = [day for day in b.known if Month.of(day) == b.month]
+        totals = {day: measure.of(row) for day, row in b.by_day.items()}
+        mine = [day for day in b.known if day >= b.month.first]
         # Who mostly rests has no usual day that a busy one would be far from.
         rests = median_low(totals.get(day, _NOTHING)[0] for day in b.known) == 0 if b.known else True
         least = max(measure.least, sum(totals.get(day, _NOTHING)[0] for day in mine) // DAY_SHARE)
@@ -382,10 +394,11 @@ def _like(b: Basis, day: date) -> list[date]:
 
 def _who(b: Basis, measure: _Measure, day: date, like: list[date], gap: int, more: bool) -> Who | None:
     """The campaign, else the member or inbox, behind at least half of the difference, by its own middle."""
-    rows = b.counted[measure.name].filter(pl.col("date").is_in([day, *like]))
-    for keys in (("campaign_id",), ("owner_kind", "owner_id")):
+    rows = b.folded.filter(pl.col("date").is_in([day, *like]))
+    for keys in (("campaign_id",), _OWNER):
         of: dict[tuple, dict[date, int]] = {}
-        for (*key, when), (count, *_) in measure.sums(rows.drop_nulls(keys), *keys, "date").items():
+        sums = rows.drop_nulls(keys).group_by(*keys, "date").agg(pl.col(measure.name).sum()).sort(keys)
+        for *key, when, count in sums.iter_rows():
             of.setdefault(tuple(key), {})[when] = count
         best: tuple[int, Who] | None = None
         for key, counts in of.items():
@@ -414,17 +427,16 @@ def grown(b: Basis, days: list[OddDay]) -> list[Grown]:
         return []
     found: dict[tuple, Grown] = {}
     for measure in MEASURES:
-        counted = b.counted[measure.name]
-        now, then = (_by_owner(measure, _within(counted, month)) for month in (b.month, b.month - 1))
+        now, then = ({key: measure.of(row) for key, row in rows.items()} for rows in b.by_owner)
         whole, was_whole = (sum(count for count, *_ in of.values()) for of in (now, then))
         if not was_whole:
             continue
         least = max(measure.least, whole // SHARE)
         told = [d.day for d in days if d.more and d.measure == measure.name]
-        apart = _by_owner(measure, counted.filter(pl.col("date").is_in(told))) if told else {}
+        apart = _counts(b, measure, told) if told else {}
         for key, (count, charge, lacking) in now.items():
             was, was_charge, was_lacking = then.get(key, _NOTHING)
-            rest = count - apart.get(key, _NOTHING)[0]
+            rest = count - apart.get(key, 0)
             if key in found or rest - was < least or rest < FAR * was:
                 continue
             cost = None if lacking or was_lacking or not b.paid_alike else charge - was_charge
@@ -432,35 +444,31 @@ def grown(b: Basis, days: list[OddDay]) -> list[Grown]:
     return sorted(found.values(), key=lambda g: (-(g.cost or ZERO), g.who.name))[:EACH]
 
 
-def _by_owner(measure: _Measure, counted: pl.DataFrame) -> dict[tuple, tuple[int, Decimal, int]]:
-    return measure.sums(counted.filter(pl.col("owner_kind") != UNASSIGNED), "owner_kind", "owner_id")
+def _counts(b: Basis, measure: _Measure, days: list[date]) -> dict[tuple, int]:
+    """What every owner had on these days."""
+    rows = b.folded.filter(pl.col("date").is_in(days)).group_by(_OWNER).agg(pl.col(measure.name).sum())
+    return {(kind, owner_id): count for kind, owner_id, count in rows.iter_rows()}
 
 
 def silent(b: Basis) -> list[Silent]:
     """One finding of everybody who had more than a little a month ago and nothing at all now."""
     if not b.comparable:
         return []
-    people = pl.col("owner_kind") != UNASSIGNED
-    now, then = (b.part(month).filter(people) for month in (b.month, b.month - 1))
-    if now.is_empty():
+    now, then = b.by_owner
+    gone = [
+        (key, row)
+        for key, row in then.items()
+        if key not in now and (row["all segments"] >= SEGMENTS or row["all seconds"] >= MINUTES * 60)
+    ]
+    if not now or not gone:
         return []
-    gone = (
-        then.join(now, on=("owner_kind", "owner_id"), how="anti")
-        .group_by("owner_kind", "owner_id")
-        .agg(
-            pl.col("segments", "billed_seconds", "charge").sum(),
-            calls=pl.col("events").filter(pl.col("line").is_in(_MINUTES.over)).sum(),
-        )
-        .filter((pl.col("segments") >= SEGMENTS) | (pl.col("billed_seconds") >= MINUTES * 60))
-        .sort(-pl.col("charge"), "owner_id")
-    )
-    if gone.is_empty():
-        return []
-    names = tuple(_named(b, key, 0, 0).name for key in gone.select("owner_kind", "owner_id").rows())
+    gone.sort(key=lambda found: (-found[1]["all charges"], found[0][1]))
+    rows = [row for _, row in gone]
     return [
         Silent(
-            names=names, kinds=frozenset(gone["owner_kind"]), segments=gone["segments"].sum(),
-            calls=gone["calls"].sum(), cost=-gone["charge"].sum() if b.paid_alike else None,
+            names=tuple(_named(b, key, 0, 0).name for key, _ in gone), kinds=frozenset(kind for (kind, _), _ in gone),
+            segments=sum(row["all segments"] for row in rows), calls=sum(row["all calls"] for row in rows),
+            cost=-sum(row["all charges"] for row in rows) if b.paid_alike else None,
         )
     ]  # fmt: skip
 
@@ -506,7 +514,8 @@ def failed(b: Basis) -> list[Failed]:
     if not now:
         return []
     count, amount = now
-    of = count + b.part(b.month).filter(pl.col("direction") == "outbound")["messages"].sum()
+    mine = pl.col("date").is_between(b.month.first, b.month.days[-1]) & (pl.col("direction") == "outbound")
+    of = count + b.daily.filter(mine)["messages"].sum()
     if not (amount > 0 and b.worth(amount)) and (count < FAILED or count * FAILED_PART < of):
         return []
     compared = b.comparable and b.before is not None

@@ -1,6 +1,8 @@
-"""A statement's daily rows, folded once: one row per day and owner. Days, people and the explorer are sums of it."""
+"""A statement's daily rows, folded once: days, people, findings and the explorer are sums of it."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -13,8 +15,8 @@ COUNTS = (
 SUMS = (*COUNTS, "charge")
 
 
-def fold(daily: pl.DataFrame) -> pl.DataFrame:
-    """`schemas.Daily` rows with ``date`` → `KEYS` and `SUMS`, in no order."""
+def fold(daily: pl.DataFrame, more: Mapping[str, pl.Expr]) -> pl.DataFrame:
+    """`schemas.Daily` rows with ``date`` → `KEYS`, campaign_id, `SUMS` and the sums of ``more``, in no order."""
     ways = {"outbound": pl.col("direction") == "outbound", "inbound": pl.col("direction") == "inbound"}
     call = pl.col("line").is_in(CALL_LINES)
     counted = [
@@ -25,4 +27,10 @@ def fold(daily: pl.DataFrame) -> pl.DataFrame:
     calls = pl.when(call).then("events").otherwise(0).alias("calls")
     seconds = pl.when(call).then("billed_seconds").otherwise(0).alias("call_billed_seconds")
     # Masked first and then added up: a filter inside each sum takes twice as long.
-    return daily.select(*KEYS, *counted, calls, seconds, "charge").group_by(KEYS).agg(pl.col(SUMS).sum())
+    values = daily.select(*KEYS, "campaign_id", *counted, calls, seconds, "charge", **more)
+    return values.group_by(*KEYS, "campaign_id").agg(pl.all().sum())
+
+
+def by_owner(folded: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `fold` without the campaigns: `KEYS` and `SUMS`, in no order."""
+    return folded.group_by(KEYS).agg(pl.col(SUMS).sum())

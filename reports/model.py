@@ -7,10 +7,11 @@ body or a phone number.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from operator import add, attrgetter
 
 import polars as pl
 
@@ -38,7 +39,7 @@ from reports.corrected import Corrections, Revised
 from reports.details import Details
 from reports.explore import Explorer
 from reports.findings import Basis, Finding, OddDay
-from reports.folded import fold
+from reports.folded import by_owner, fold
 from reports.ledger import Credits
 from reports.naming import masked, presentable
 from reports.proof import Proof
@@ -93,10 +94,11 @@ class Usage:
         return minutes(self.call_seconds)
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(*(getattr(self, name) + getattr(other, name) for name in USAGE_FIELDS))
+        return Usage(*map(add, _FIGURES(self), _FIGURES(other)))
 
 
 USAGE_FIELDS = tuple(Usage.__dataclass_fields__)
+_FIGURES = attrgetter(*USAGE_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -298,17 +300,18 @@ def build(statement: Statement, *, files: bool = True) -> Page:
     corrections = corrected.build(statement, lines, before)
     rounding = [row["amount"] for row in lines if row["section"] == "rounding"]
     # What is held has a quantity on each day and its charge in ``monthly``: on a day it is no usage.
-    held = pl.col("line").is_in(HELD_LINES)
-    in_month = pl.col("date").is_between(month.first, month.days[-1])
-    daily = statement.daily.filter(~held)
-    mine = daily.filter(in_month)
-    monthly = statement.monthly.filter(~pl.col("line").is_in(PRODUCT_LINES))
+    daily = statement.daily.filter(~pl.col("line").is_in(HELD_LINES))
+    mine = _by_line(statement)
+    monthly = [row for row in statement.monthly.iter_rows(named=True) if row["line"] not in PRODUCT_LINES]
+    names = _names(statement)
     by_month = {h.month: Usage() for h in statement.history}
     by_day: dict[date, Usage] = {}
-    folded = fold(daily)
+    finest = fold(daily, findings.COLUMNS)
+    folded = by_owner(finest)
     for day, usage in _usages(folded, "date"):
         by_day[day] = usage
-        by_month[Month.of(day)] = by_month.get(Month.of(day), Usage()) + usage
+        of = Month.of(day)
+        by_month[of] = by_month.get(of, Usage()) + usage
     history = tuple(
         MonthRow(h.month, h.state, h.revision, h.total, by_month[h.month], currencies[h.month])
         for h in statement.history
@@ -319,12 +322,13 @@ def build(statement: Statement, *, files: bool = True) -> Page:
     history_days = tuple(
         _day(d, by_day.get(d), h.state, loaded.get(h.month), h.currency) for h in history for d in h.month.days
     )
-    days = tuple(row for row in history_days if Month.of(row.day) == month)
-    members, inboxes, unassigned = _owners(statement, folded, monthly, has_before)
-    credits, by_the_month = ledger.build(statement.statement_id, statement.ledger), _monthly(statement)
+    days = tuple(row for row in history_days if row.day >= month.first)
+    members, inboxes, unassigned = _owners(statement, folded, monthly, names, has_before)
+    credits, by_the_month = ledger.build(statement.statement_id, statement.ledger), _monthly(statement, names)
     moved = tuple(statement.ledger.sort("position").iter_rows(named=True))
     found = _basis(
-        statement, daily, history, history_days, charges, lines, has_before, before, quality, by_the_month, credits, moved
+        statement, daily, finest, names, history, history_days, charges, lines, has_before, before, quality, by_the_month,
+        credits, moved,
     )  # fmt: skip
     odd = findings.odd_days(found)
     total = Change(statement.total, _previous_total(statement) if paid_alike else None)
@@ -352,7 +356,7 @@ def build(statement: Statement, *, files: bool = True) -> Page:
         revised=corrected.revised(statement, lines, _masked(statement.replaced_lines)),
         products=products(lines, _simulated(by_the_month, moved), by_the_month, corrections.products),
         credits=credits,
-        by_month=tuple(row for row in charges if row.key.line in set(monthly["line"])),
+        by_month=tuple(row for row in charges if row.key.line in {row["line"] for row in monthly}),
         history=history,
         days=days,
         usage=by_month[month],
@@ -365,20 +369,22 @@ def build(statement: Statement, *, files: bool = True) -> Page:
         peak=_peak(odd),
         quality=quality,
         history_days=history_days,
-        explorer=_explorer(statement, folded, history_days),
+        explorer=_explorer(statement, folded, names, history_days),
         proof=Proof(),
         lines=lines,
         monthly=by_the_month,
         ledger=moved,
         details=details.of(statement, folded) if files else details.Details(pl.DataFrame(), pl.DataFrame()),
     )
-    _cross_foot(statement, page, mine, monthly, statement.daily.filter(held & in_month))
+    _cross_foot(statement, page, mine, monthly)
     return replace(page, proof=proof.build(page, statement))
 
 
 def _basis(
     statement: Statement,
     daily: pl.DataFrame,
+    folded: pl.DataFrame,
+    names: Mapping[tuple[str, str], str],
     history: tuple[MonthRow, ...],
     history_days: tuple[DayRow, ...],
     charges: tuple[ChargeRow, ...],
@@ -394,13 +400,13 @@ def _basis(
     return Basis(
         month=statement.month, currency=statement.account.currency,
         comparable=has_before and statement.state != "open", final=statement.state == "final",
-        history=tuple(row.month for row in history), daily=daily,
+        history=tuple(row.month for row in history), daily=daily, folded=folded,
         known=tuple(row.day for row in history_days if row.usage is not None),
         complete=frozenset(row.day for row in history_days if row.complete),
         foreign=frozenset(
             day for row in history if row.currency != statement.account.currency for day in row.month.days
         ),
-        owners=_names(statement), campaigns=_campaign_names(statement),
+        owners=names, campaigns=_campaign_names(statement),
         charges=charges, charged=_sum(lines, None, "usage").now, lines=lines, before=before,
         monthly=monthly, credits=credits, ledger=moved,
         records=quality.records, texts=history[-1].usage.messages, unrated=quality.unrated,
@@ -438,10 +444,9 @@ def _sum(lines: Iterable[dict], before: Iterable[dict] | None, section: str) -> 
     return Change(now, then)
 
 
-def _monthly(statement: Statement) -> tuple[dict, ...]:
+def _monthly(statement: Statement, names: Mapping[tuple[str, str], str]) -> tuple[dict, ...]:
     """What is charged by the month, with the owner's name and without the campaign, whose id is a phone number."""
     keys = [c for c in statement.monthly.columns if c not in ("campaign_id", "quantity", "charge")]
-    names = _names(statement)
     rows = (
         statement.monthly.group_by(keys, maintain_order=True)
         # An unrated charge is unknown: a sum that skipped it would say zero.
@@ -461,9 +466,9 @@ def _monthly(statement: Statement) -> tuple[dict, ...]:
 # ------------------------------------------------------------------------------------------------ usage
 
 
-def _usages(folded: pl.DataFrame, *by: str) -> Iterable[tuple]:
+def _usages(folded: pl.DataFrame, *by: str | pl.Expr) -> Iterable[tuple]:
     """(key, Usage) by one column, or (*keys, Usage) by several, in order."""
-    for row in folded.group_by(by).agg(pl.col(_USAGE).sum()).sort(by).iter_rows():
+    for row in sorted(folded.group_by(by).agg(pl.col(_USAGE).sum()).rows()):
         yield (*row[: len(by)], Usage(*row[len(by) :]))
 
 
@@ -520,15 +525,30 @@ def _peak(days: Iterable[OddDay]) -> Peak | None:
 # ------------------------------------------------------------------------------------------------ people
 
 
-def _owners(statement: Statement, folded: pl.DataFrame, monthly: pl.DataFrame, has_before: bool):
+def _owners(
+    statement: Statement,
+    folded: pl.DataFrame,
+    monthly: Iterable[Mapping],
+    names: Mapping[tuple[str, str], str],
+    has_before: bool,
+):
     """(members, inboxes, unassigned or None) of the month."""
-    names, month = _names(statement), statement.month
-    mine, previous = (folded.filter(pl.col("date").is_between(m.first, m.days[-1])) for m in (month, month - 1))
-    keys = ("owner_kind", "owner_id")
-    now = {key[:2]: key[2] for key in _usages(mine, *keys)}
-    then = {key[:2]: key[2] for key in _usages(previous, *keys)} if has_before else {}
-    theirs = monthly.filter(~pl.col("line").is_in(ACCOUNT_LINES)).group_by(keys).agg(pl.col("charge").sum())
-    held = {key[:2]: key[2] for key in theirs.iter_rows()}
+    month = statement.month
+    recent = folded.filter(pl.col("date").is_between((month - 1).first, month.days[-1]))
+    now: dict[tuple[str, str], Usage] = {}
+    then: dict[tuple[str, str], Usage] = {}
+    for *key, earlier, usage in _usages(
+        recent, "owner_kind", "owner_id", (pl.col("date") < month.first).alias("earlier")
+    ):
+        if not earlier:
+            now[tuple(key)] = usage
+        elif has_before:
+            then[tuple(key)] = usage
+    held: dict[tuple[str, str], Decimal] = {}
+    for row in monthly:
+        if row["line"] not in ACCOUNT_LINES:
+            key = row["owner_kind"], row["owner_id"]
+            held[key] = held.get(key, ZERO) + (row["charge"] or ZERO)
 
     def row(key: tuple[str, str]) -> OwnerRow:
         usage, by_month = now.get(key, Usage()), held.get(key, ZERO)
@@ -562,9 +582,8 @@ def _campaign_names(statement: Statement) -> dict[str, str]:
 
 
 def _campaigns(statement: Statement, daily: pl.DataFrame, has_before: bool) -> tuple[CampaignRow, ...]:
-    mine, before = (daily.filter(pl.col("date").is_between(m.first, m.days[-1])) for m in statement.month.last(2)[::-1])
     names = _campaign_names(statement)
-    return campaigns.build(mine, before if has_before else None, names, statement.account.currency)
+    return campaigns.build(daily, statement.month, names, statement.account.currency, compared=has_before)
 
 
 def _simulated(monthly: Iterable[dict], moved: Iterable[dict]) -> frozenset[str]:
@@ -573,9 +592,14 @@ def _simulated(monthly: Iterable[dict], moved: Iterable[dict]) -> frozenset[str]
     return frozenset(row["item"] for row in monthly if row["line"] == "credit_pack" and row["rate_id"] in ours)
 
 
-def _explorer(statement: Statement, folded: pl.DataFrame, history_days: tuple[DayRow, ...]) -> Explorer:
+def _explorer(
+    statement: Statement,
+    folded: pl.DataFrame,
+    names: Mapping[tuple[str, str], str],
+    history_days: tuple[DayRow, ...],
+) -> Explorer:
     """Six months that open on this one."""
-    names, month = _names(statement), statement.month
+    month = statement.month
     shown = (month.first, month.days[-1])
     return explore.of(folded, lambda kind, id_: _owner_name(names, kind, id_), history_days, shown)
 
@@ -598,8 +622,22 @@ def _merged(rows: list[OwnerRow], kind: str, name: str, has_before: bool) -> Own
 # ------------------------------------------------------------------------------------------------ quality
 
 
-def _quality(statement: Statement, mine: pl.DataFrame, lines: tuple[dict, ...]) -> Quality:
-    traffic = mine.filter(pl.col("line").is_in(TRAFFIC_LINES))
+def _by_line(statement: Statement) -> dict[str, dict]:
+    """Charge line → sums of the month's daily rows of it, and whether any of them costs something (``charged``)."""
+    in_month = pl.col("date").is_between(statement.month.first, statement.month.days[-1])
+    sums = pl.col("events", "messages", "credits", "unpriced", "segments_differ", "vanished", "charge").sum()
+    charged = (pl.col("charge") != 0).any().alias("charged")
+    rows = statement.daily.filter(in_month).group_by("line").agg(sums, charged).sort("line")
+    return {row["line"]: row for row in rows.iter_rows(named=True)}
+
+
+def _total(rows: Iterable[Mapping], name: str) -> int | Decimal:
+    """What a column of some rows comes to; unknown figures are left out."""
+    return sum(row[name] for row in rows if row[name] is not None)
+
+
+def _quality(statement: Statement, mine: Mapping[str, Mapping], lines: tuple[dict, ...]) -> Quality:
+    traffic = [row for line, row in mine.items() if line in TRAFFIC_LINES]
     missing: set[date] = set()
     other = []
     for sentence in statement.held:
@@ -609,11 +647,11 @@ def _quality(statement: Statement, mine: pl.DataFrame, lines: tuple[dict, ...]) 
         else:
             other.append(sentence)
     return Quality(
-        records=traffic["events"].sum(),
+        records=_total(traffic, "events"),
         unrated=sum(row["unrated"] for row in lines if row["section"] == "usage"),
-        unpriced=traffic["unpriced"].sum(),
-        segments_differ=traffic["segments_differ"].sum(),
-        vanished=traffic["vanished"].sum(),
+        unpriced=_total(traffic, "unpriced"),
+        segments_differ=_total(traffic, "segments_differ"),
+        vanished=_total(traffic, "vanished"),
         missing=tuple(sorted(missing)),
         other=tuple(other),
     )
@@ -637,10 +675,10 @@ def _utc(text: str | None) -> datetime | None:
 # ------------------------------------------------------------------------------------------------ checks
 
 
-def _cross_foot(
-    statement: Statement, page: Page, mine: pl.DataFrame, monthly: pl.DataFrame, held: pl.DataFrame
-) -> None:
+def _cross_foot(statement: Statement, page: Page, by_line: Mapping[str, Mapping], monthly: Iterable[Mapping]) -> None:
     """Every sum that a reader can form must come out."""
+    held = [row for line, row in by_line.items() if line in HELD_LINES]
+    mine = {line: row for line, row in by_line.items() if line not in HELD_LINES}
 
     def equal(what: str, shown, other_name: str, other) -> None:
         same(statement.statement_id, what, shown, other_name, other)
@@ -670,15 +708,15 @@ def _cross_foot(
             moved = sum((change.difference for change in changes), ZERO)
             equal(f"what changed of the {what} comes to", moved, "the totals differ by", both.difference)
     _same_exact(statement, page, mine)
-    equal("on its days what is held costs", held["charge"].sum() or ZERO, "it is charged by the month, not", ZERO)
+    equal("on its days what is held costs", _total(held, "charge"), "it is charged by the month, not", ZERO)
     if page.products:
         equal("products add up to", amounts(page.products.rows), "their total is", page.products.total)
     if page.carriers:
         fees = amounts(r for r in page.charges if r.key.line == "carrier_fee")
         equal("carriers add up to", amounts(page.carriers), "carrier fees are", fees)
     if page.campaigns:
-        on = mine.filter(pl.col("line").is_in(CAMPAIGN_LINES))
-        calls, exact = on.filter(pl.col("line") == CAMPAIGN_LINES[0])["events"].sum(), on["charge"].sum()
+        calls = _total((row for line, row in mine.items() if line == CAMPAIGN_LINES[0]), "events")
+        exact = _total((row for line, row in mine.items() if line in CAMPAIGN_LINES), "charge")
         shown = campaigns.total(page.campaigns, "")
         equal("campaigns have calls", shown.calls, "their lines", calls)
         equal("campaigns cost exactly", shown.charge, "their lines", exact)
@@ -686,12 +724,12 @@ def _cross_foot(
         equal("campaigns cost exactly", shown.charge, "the statement's lines", behind)
     days = sum((row.usage for row in page.days if row.usage), Usage())
     equal("days add up to", days, "the month is", page.usage)
-    equal("days cost exactly", days.charge, "their rows", mine["charge"].sum() or ZERO)
+    equal("days cost exactly", days.charge, "their rows", _total(mine.values(), "charge"))
     owners = [page.members.total, page.inboxes.total, *([page.unassigned] if page.unassigned else [])]
     people = sum((row.usage for row in owners), Usage())
     equal("members, shared inboxes and unassigned add up to", people, "the month is", page.usage)
     theirs = sum((row.by_month for row in owners), ZERO) + sum((row.exact for row in page.account_charges), ZERO)
-    by_month = monthly["charge"].sum() or ZERO
+    by_month = _total(monthly, "charge")
     equal("by the month members, shared inboxes, unassigned and account are charged", theirs, "in all it is", by_month)
     for table in (page.members, page.inboxes):
         equal("people add up to", sum((r.usage for r in table.rows), Usage()), "their total is", table.total.usage)
@@ -702,9 +740,10 @@ def _cross_foot(
           "the history says", (last.messages_sent, last.messages_received))  # fmt: skip
     equal("segments are", (shown.outbound_segments, shown.inbound_segments),
           "the history says", (last.segments_sent, last.segments_received))  # fmt: skip
-    equal("messages with a direction are", shown.messages, "all messages are", mine["messages"].sum())
+    equal("messages with a direction are", shown.messages, "all messages are", _total(mine.values(), "messages"))
     explored = explore.within(page.explorer, page.month.first, page.month.days[-1])
-    for what, count in (("messages", shown.messages), ("segments", shown.segments), ("credits", mine["credits"].sum())):
+    burned = _total(mine.values(), "credits")
+    for what, count in (("messages", shown.messages), ("segments", shown.segments), ("credits", burned)):
         equal(
             f"{what} of everyone in the explorer are",
             sum(s.total(what) for s in explored.series),
@@ -714,13 +753,12 @@ def _cross_foot(
     equal("the history's last total is", last.total, "the statement's", page.total.now)
 
 
-def _same_exact(statement: Statement, page: Page, mine: pl.DataFrame) -> None:
+def _same_exact(statement: Statement, page: Page, mine: Mapping[str, Mapping]) -> None:
     """Line by line, what the statement charges is what the days and the month add up to, to the last decimal."""
-    monthly = statement.monthly
+    monthly = statement.monthly.select("line", "charge").rows()
     behind: dict[str, Decimal] = {}
-    for frame in (mine, monthly):
-        for line, charge in frame.group_by("line").agg(pl.col("charge").sum()).iter_rows():
-            behind[line] = behind.get(line, ZERO) + (charge or ZERO)
+    for line, charge in (*((line, row["charge"]) for line, row in mine.items()), *monthly):
+        behind[line] = behind.get(line, ZERO) + (charge or ZERO)
     stated: dict[str, Decimal] = {}
     for row in page.lines:
         if row["section"] == "usage" or (row["section"] == "product" and row["line"] in PRODUCT_LINES):
@@ -728,6 +766,5 @@ def _same_exact(statement: Statement, page: Page, mine: pl.DataFrame) -> None:
     for line in sorted(behind.keys() | stated.keys()):
         same(statement.statement_id, f"exact charge lines of {line} add up to", stated.get(line, ZERO),
              "the days and the month to", behind.get(line, ZERO))  # fmt: skip
-    both = set.intersection(*(set(f.filter(pl.col("charge") != 0)["line"].unique()) for f in (mine, monthly)))
-    if both:
+    if both := {line for line, row in mine.items() if row["charged"]} & {line for line, charge in monthly if charge}:
         raise DoesNotAddUp(f"{statement.statement_id}: {', '.join(sorted(both))} charged by the day and by the month")

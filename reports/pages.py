@@ -71,6 +71,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -97,7 +98,7 @@ def text_environment() -> Environment:
     """For plain text: nothing is escaped."""
     env = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=False,  # noqa: S701 - plain text has no markup to escape
-        undefined=StrictUndefined, trim_blocks=True,
+        undefined=StrictUndefined, auto_reload=False, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     env.globals.update(words=words, remarks=remarks, fmt=formats)

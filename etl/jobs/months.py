@@ -86,7 +86,8 @@ class MonthVerbs(CorrectionVerbs):
                 others = {p: v for p, v in due.items() if p["date"] not in {r["date"] for r in rolled}}
                 moved = ledger_of_days(
                     self._burns_of_days(rolled, accounts), self._burns(others, accounts),
-                    lambda days: self._burns_on(days, due), opening, subscriptions, purchases, (first, end), corrections,
+                    lambda days, columns: self._burns_on(days, due, columns), opening, subscriptions, purchases,
+                    (first, end), corrections,
                 )  # fmt: skip
                 moved = moved if kept is None else joined(kept, moved)
                 overage = moved.filter(pl.col("entry") == "overage")["credits"].sum()
@@ -135,23 +136,25 @@ class MonthVerbs(CorrectionVerbs):
         window = (month.first, max(until, month.first + timedelta(days=1)))
         return accounts, opening, terms, bought, window
 
-    def _burns(self, charges: Mapping, accounts: pl.Series) -> pl.DataFrame:
-        """`credits.BURNS` of these accounts."""
-        import polars as pl
-
-        burning = (pl.col("credits") > 0) & pl.col("account_id").is_in(accounts.implode())
-        rows = self._rows("charges", charges).select("account_id", "record_id", "occurred_at", "credits")
-        return rows.filter(burning).collect()
-
-    def _burns_on(self, days: pl.DataFrame, charges: Mapping) -> pl.DataFrame:
-        """`credits.BURNS` of account_id and date: of each day only the accounts asked for."""
+    def _burns(self, charges: Mapping, accounts: pl.Series, columns: Iterable[str] | None = None) -> pl.DataFrame:
+        """`credits.BURNS` of these accounts, or some of its columns."""
         import polars as pl
 
         from etl.credits import BURNS
 
-        parts = [pl.DataFrame(schema=BURNS)]
+        burning = (pl.col("credits") > 0) & pl.col("account_id").is_in(accounts.implode())
+        return self._rows("charges", charges).filter(burning).select(*(columns or BURNS)).collect()
+
+    def _burns_on(self, days: pl.DataFrame, charges: Mapping, columns: Iterable[str]) -> pl.DataFrame:
+        """The burns of account_id and date: of each day only the accounts asked for."""
+        import polars as pl
+
+        from etl.credits import BURNS
+
+        parts = [pl.DataFrame(schema=BURNS).select(*columns)]
         for (day,), asked in days.partition_by("date", as_dict=True, maintain_order=True).items():
-            parts.append(self._burns({p: v for p, v in charges.items() if p["date"] == str(day)}, asked["account_id"]))
+            same = {p: v for p, v in charges.items() if p["date"] == str(day)}
+            parts.append(self._burns(same, asked["account_id"], columns))
         return pl.concat(parts)
 
     def _burns_of_days(self, rolled: Mapping, accounts: pl.Series) -> pl.DataFrame:
@@ -160,7 +163,7 @@ class MonthVerbs(CorrectionVerbs):
 
         burning = (pl.col("credits") > 0) & pl.col("account_id").is_in(accounts.implode())
         rows = self._rows("daily", rolled).select("account_id", pl.col("date").cast(pl.Date), "credits").filter(burning)
-        return rows.group_by("account_id", "date").agg(pl.col("credits").sum()).collect()
+        return rows.group_by("account_id", "date").agg(pl.col("credits").sum()).collect(engine="streaming")
 
     def _rolled_up(self, month: Month, charges: Mapping) -> dict:
         """The roll-ups that say themselves that they are of these charges."""
@@ -189,11 +192,11 @@ class MonthVerbs(CorrectionVerbs):
                 owned = owned.join(since, on="account_id", how="left").filter(
                     pl.col("date") >= pl.col("valid_from").fill_null(date.min)
                 )
-                daily = self._daily(rolled).select(*tiers.DAILY).collect()
+                daily = tiers.used(self._daily(rolled), self.card)
                 calls = self._covered_calls(charges, tiers.needs_calls(self.card))
                 credits_ = _or_empty("credits", self.lake.read(ledger, DATASETS["credits"].columns) if ledger else None)
                 stored = _or_empty(
-                    "holdings", self.lake.read(holdings, DATASETS["holdings"].columns) if holdings else None
+                    "holdings", self.lake.read(holdings, [*monthly.STORED]) if holdings else None
                 )
                 due = pl.col("date").is_between(self.settings.start, until, closed="left")
                 since_start = pl.col("bought_at").dt.date() >= self.settings.start
@@ -379,13 +382,17 @@ class MonthVerbs(CorrectionVerbs):
         return calls.join(fees, on="rate_id", how="left").collect()
 
     def _lines(self, month: Month, rolled: Mapping, charged: Version | None):
+        import polars as pl
+
         from etl.schemas import DATASETS
-        from etl.statement import lines
+        from etl.statement import added_up, lines
 
         by_month = _or_empty("monthly", self.lake.read(charged, DATASETS["monthly"].columns) if charged else None)
         accounts = self._directory_of(month).of_month(month)
         corrections = self._corrections(month)
-        return lines(self._daily(rolled), by_month, accounts, self.taxes, self.settings.tax_rounding, corrections)
+        # Day by day, for most of a day's rows are on few lines.
+        daily = pl.concat([added_up(self._daily({p: v})) for p, v in rolled.items()] or [self._daily({})])
+        return lines(daily, by_month, accounts, self.taxes, self.settings.tax_rounding, corrections)
 
     def has_days(self, month: Month) -> bool:
         """Whether any day of the month is rolled up."""

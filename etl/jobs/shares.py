@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from etl.jobs.base import Base, NotReady
 from etl.jobs.reading import Found, take_apart
-from etl.jobs.work import SharedCut, Work, pieces
+from etl.jobs.work import SHARE_BUCKETS, SharedCut, Work, pieces
 from etl.periods import Month
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class ShareVerbs(Base):
     def _pieces(self, index: pl.DataFrame) -> list[pl.DataFrame]:
         from etl.buckets import BUCKET_BYTES
 
-        return pieces(index, BUCKET_BYTES)
+        return pieces(index, SHARE_BUCKETS * BUCKET_BYTES)
 
     def _shared_cut(self, raw: Version, day: date, source: str) -> SharedCut | None:
         """The events that the shares found in these pages; None unless all shares are there."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from etl.lake import DataFile
 
+SHARE_BUCKETS = 4
+"""A share of pages is as large as so many buckets: each share may write a piece of each bucket, and pieces cost requests."""
 SPLIT = ("messages", "calls")
 """Lists whose pages stand alone; of others, such as rooms and their sessions, all pages are one share."""
 

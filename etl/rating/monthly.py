@@ -21,6 +21,8 @@ OWN_PRICE = "numbers.csv"
 """The rate of a number that has its own price in the directory."""
 
 _OWNER = ("account_id", "owner_kind", "owner_id", "campaign_id")
+STORED = (*_OWNER, "minutes")
+"""The columns of `schemas.Holdings` that storage is charged by."""
 
 
 # ------------------------------------------------------------------------------------------------ what is held

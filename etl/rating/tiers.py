@@ -92,6 +92,13 @@ def adjustments(
     )
 
 
+def used(daily: pl.LazyFrame, card: RateCard) -> pl.DataFrame:
+    """`schemas.Daily` with ``date`` → its usage on ladders as `DAILY`, added up over everybody inside an account."""
+    on_ladder = pl.col("rate_id").is_in(_rates(card)["rate_id"].implode())
+    summed = daily.select(*DAILY).filter(on_ladder).group_by(DAILY[:5]).agg(pl.col(DAILY[5:]).sum())
+    return summed.with_columns(pl.col("charge").cast(MONEY)).collect(engine="streaming")
+
+
 def needs_calls(card: RateCard) -> list[str]:
     """Rates whose single calls `adjustments` must see: of ladders with a rung of price 0 and a connection fee."""
     on_ladder = card.prices.filter(pl.col("tier_id").is_not_null())

@@ -132,9 +132,10 @@ def lines(chunk: bytes, first: int, fields: Mapping[str, str]) -> pl.DataFrame:
     try:
         # Strict: a line that holds two values, or no object, is an error and not a lost row. Blank lines are none.
         rows = _renamed(pl.read_ndjson(chunk, schema=dict.fromkeys(fields.values(), pl.String)), fields).rechunk()
-        return _mended(_numbered(rows), _odd(rows), chunk, fields).with_columns(pl.col(INDEX) + first)
     except pl.exceptions.PolarsError:
         pass  # one of them is broken
+    else:
+        return _mended(_numbered(rows), _odd(rows), chunk, fields).with_columns(pl.col(INDEX) + first)
     if chunk.count(b"\n") <= SLOW_LINES:
         return _slow_lines(_texts(chunk), fields).with_columns(pl.col(INDEX) + first)
     # Halves, until what is wrong is among few: one bad line must not make a million slow.
@@ -153,9 +154,11 @@ def _texts(chunk: bytes) -> list[bytes]:
 
 def _odd(rows: pl.DataFrame) -> pl.Series:
     """Rows to be looked at more closely: `suspicious` ones, and those where an object or list may have become a text."""
-    nested = [
-        pl.col(c).str.starts_with(begin) & pl.col(c).str.ends_with(end) for c in rows.columns for begin, end in ("[]", "{}")
-    ]
+    # Compared, not searched: most texts differ in their first byte. Nearly always no column has one.
+    opened = [(pl.col(c) >= begin) & (pl.col(c) < chr(ord(begin) + 1)) for c in rows.columns for begin in "[{"]
+    some = rows.select(expr.any().alias(str(n)) for n, expr in enumerate(opened)).row(0)
+    ended = [pl.col(c).str.ends_with(end) for c in rows.columns for end in "]}"]
+    nested = [a & b for a, b, any_ in zip(opened, ended, some, strict=True) if any_]
     found = [*_suspicions(rows), *nested]
     return rows.select(pl.any_horizontal(pl.lit(False), *found).fill_null(False).alias("odd")).to_series()
 

@@ -81,6 +81,9 @@ def _compressed(pool: ThreadPoolExecutor, pages: Iterable[Page]) -> Iterator[tup
     """Each page with its gzip member, a few under way at once. No time stamp: the same bytes give the same member."""
     waiting = []
     for page in pages:
+        if page.body[:2] == GZIP:
+            yield page, page.body  # nothing to wait for, and it may be large
+            continue
         waiting.append((page, pool.submit(_member, page.body)))
         if len(waiting) > 4:
             first, member = waiting.pop(0)
@@ -90,4 +93,4 @@ def _compressed(pool: ThreadPoolExecutor, pages: Iterable[Page]) -> Iterator[tup
 
 
 def _member(body: bytes) -> bytes:
-    return body if body[:2] == GZIP else gzip.compress(body, 6, mtime=0)
+    return gzip.compress(body, 6, mtime=0)

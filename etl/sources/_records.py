@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 
 import polars as pl
 
@@ -113,25 +114,29 @@ RESOURCES = {
 def to_events(rows: pl.DataFrame, resource: str, day: date, *, filtered: bool) -> pl.DataFrame:
     """Text rows of one resource → events, one per row.
 
-    ``filtered``: the source asked for this day only. A record more than a day outside [day, day + 1) means that the provider ignored the date filter,
-    and raises SourceError; otherwise (a file of many days) it is excluded like any other day's.
+    ``filtered``: the source asked for this day only. A record more than a day outside [day, day + 1) means that the
+    provider ignored the date filter, and raises SourceError; otherwise (a file of many days) it is excluded like any other
+    day's.
     """
-    spec = RESOURCES[resource]
     start = datetime.combine(day, time(), UTC)
     typed = _typed(rows, resource, start)
     if resource == "video":
         _refuse_another_room(rows)
     if filtered:
         _refuse_ignored_filter(typed, resource, day)
-    problems = _problems(spec, resource, start, said="campaign_id" in typed.columns)
-    readable = ~pl.col(PROBLEM).is_in(list(UNREADABLE)).fill_null(
-        False
-    )  # of an unreadable record, nothing else can be said
-    flagged = typed.with_columns(
-        **{f"!{code}": flag.fill_null(False) & (readable | (code in UNREADABLE)) for code, flag in problems.items()},
-        excluded=_excluded(spec, resource, start),
-    )
-    return complete(_decide(flagged))
+    return complete(_decide(typed.with_columns(_judged(resource, start, "campaign_id" in typed.columns))))
+
+
+@lru_cache(maxsize=32)
+def _judged(resource: str, start: datetime, said: bool) -> list[pl.Expr]:
+    """What is wrong with a record (Boolean columns, "!" before the reason code), and why it is ``excluded``. Remembered: a day
+    is read in many batches."""
+    spec = RESOURCES[resource]
+    # Of an unreadable record, nothing else can be said.
+    readable = ~pl.col(PROBLEM).is_in(list(UNREADABLE)).fill_null(False)
+    problems = _problems(spec, resource, start, said=said).items()
+    flags = [(flag.fill_null(False) & (readable | (code in UNREADABLE))).alias(f"!{code}") for code, flag in problems]
+    return [*flags, _excluded(spec, resource, start).alias("excluded")]
 
 
 def complete(frame: pl.DataFrame) -> pl.DataFrame:

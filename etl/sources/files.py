@@ -244,17 +244,24 @@ class Files:
 
     def _json_lines(self, page: Page) -> Iterator[pl.DataFrame]:
         fields = {f: self.settings.columns.get(f, f) for f in self._fields}
-        line, record = 1, 0
+        place, record = 0, 0
         with self._unpacked(page) as stream:
             for chunk in _whole_lines(stream, BATCH_BYTES):
-                chunk = chunk.removeprefix(codecs.BOM_UTF8) if line == 1 else chunk
-                if (place := _overlong(chunk)) is not None:
-                    at = line + chunk.count(b"\n", 0, place)
+                if (overlong := _overlong(chunk)) is not None:
+                    at = self._line(page, place + overlong)
                     raise SourceError(f"{self.name}: {page.url}, line {at} is longer than {MAX_LINE_BYTES >> 20} MiB")
-                rows = lines(chunk, record, fields)
-                line, record = line + chunk.count(b"\n"), record + rows.height
+                rows = lines(chunk if place else chunk.removeprefix(codecs.BOM_UTF8), record, fields)
+                place, record = place + len(chunk), record + rows.height
                 if rows.height:
                     yield rows
+
+    def _line(self, page: Page, place: int) -> int:
+        """The number of the line that begins at a byte: counted only where somebody is told of it."""
+        line = 1
+        with self._unpacked(page) as stream:
+            while place and (data := stream.read(min(place, CHUNK))):
+                line, place = line + data.count(b"\n"), place - len(data)
+        return line
 
     @property
     def _fields(self) -> tuple[str, ...]:
@@ -333,7 +340,7 @@ def _whole_lines(stream: io.RawIOBase | io.BytesIO, size: int) -> Iterator[bytes
         if not end and len(rest) <= MAX_LINE_BYTES:
             rest += data
             continue
-        yield rest + data[:end] if end else rest + data
+        yield b"".join((rest, memoryview(data)[:end])) if end else rest + data
         rest = data[end:] if end else b""
     if rest:
         yield rest

@@ -225,8 +225,11 @@ def _corrections(page: Page) -> pl.DataFrame:
              "jurisdiction", "rate_id", "unit", "amount", "amount_exact", "for_month")  # fmt: skip
     types = {name: DATASETS["statement"].types[name] for name in names}
     month = pl.col("for_month").str.to_date("%Y-%m")
+    own = [row for row in page.lines if row["section"] in BILLED]
+    if not own:
+        return pl.DataFrame(schema=ROW)
     lines = (
-        _table((row for row in page.lines if row["section"] in BILLED), types)
+        _table(own, types)
         .with_columns(start=month, end=month.dt.offset_by("1mo"), products=pl.col("section") == "product_correction")
         .drop("section", "for_month")
         .with_columns(**{"class": _word(CORRECTION), "why": _word("correction")})

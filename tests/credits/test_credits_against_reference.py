@@ -8,6 +8,7 @@ from datetime import timedelta
 import credits_reference as bookkeeper
 import credits_worlds as made
 import polars as pl
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -20,8 +21,8 @@ COLUMNS = [
     "subscription_id",
 ]  # fmt: skip
 
-thorough = settings(max_examples=200, deadline=None)
-modest = settings(max_examples=50, deadline=None)
+thorough, some = settings(max_examples=200, deadline=None), pytest.mark.brief(60)
+modest, few = settings(max_examples=50, deadline=None), pytest.mark.brief(25)
 
 
 def windows(world) -> list:
@@ -63,6 +64,7 @@ def totals(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.group_by("account_id", "date", "entry", bought).agg(pl.col("credits").sum()).sort(pl.all())
 
 
+@some
 @thorough
 @given(made.worlds())
 def test_every_row_is_what_a_bookkeeper_writes(world):
@@ -84,6 +86,7 @@ def test_every_row_is_what_a_bookkeeper_writes(world):
         event(entry)
 
 
+@some
 @thorough
 @given(made.worlds(), st.randoms(use_true_random=False))
 def test_sums_of_days_make_the_same_ledger_as_single_burns(world, chance):
@@ -96,10 +99,12 @@ def test_sums_of_days_make_the_same_ledger_as_single_burns(world, chance):
         summed = rest.group_by("account_id", date=day).agg(pl.col("credits").sum())
         asked: set = set()
 
-        def burns_on(days, rest=rest, summed=summed, asked=asked):
-            assert days.join(summed, on=["account_id", "date"], how="anti").is_empty() and asked.isdisjoint(days.rows())
-            asked |= set(days.rows())
-            return rest.with_columns(date=day).join(days, on=["account_id", "date"], how="semi").drop("date")
+        def burns_on(days, columns, rest=rest, summed=summed, asked=asked):
+            assert days.join(summed, on=["account_id", "date"], how="anti").is_empty()
+            assert asked.isdisjoint((*row, *columns) for row in days.iter_rows())
+            asked |= {(*row, *columns) for row in days.iter_rows()}
+            found = rest.with_columns(date=day).join(days, on=["account_id", "date"], how="semi")
+            return found.select(*columns)
 
         given_ = (opening, plans, purchases, window)
         found = ledger_of_days(summed, burns.filter(day.is_in(one_by_one)), burns_on, *given_)
@@ -108,6 +113,7 @@ def test_sums_of_days_make_the_same_ledger_as_single_burns(world, chance):
         event("asked for a day" if asked else "asked for no day")
 
 
+@some
 @thorough
 @given(made.worlds(), st.integers(1, 27))
 def test_a_ledger_goes_on_from_any_day_as_if_it_had_never_stopped(world, later):
@@ -123,6 +129,7 @@ def test_a_ledger_goes_on_from_any_day_as_if_it_had_never_stopped(world, later):
         assert_frame_equal(joined(*pieces[1:]), opening)
 
 
+@few
 @modest
 @given(made.worlds())
 def test_the_identity_holds_at_every_row_and_nothing_is_owed(world):
@@ -145,6 +152,7 @@ def test_the_identity_holds_at_every_row_and_nothing_is_owed(world):
             assert own["credits"].abs().sum() == due
 
 
+@few
 @modest
 @given(made.worlds(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(world, chance):
@@ -163,6 +171,7 @@ def test_the_order_of_rows_does_not_matter(world, chance):
         assert_frame_equal(opening, straight)
 
 
+@few
 @modest
 @given(made.worlds(), st.lists(st.integers(1, 120), max_size=4))
 def test_a_month_in_pieces_is_the_month(world, offsets):
@@ -174,6 +183,7 @@ def test_a_month_in_pieces_is_the_month(world, offsets):
     assert_frame_equal(in_one(pieces), in_one(chained(world, windows(world))))
 
 
+@few
 @modest
 @given(made.worlds())
 def test_accounts_do_not_know_each_other(world):
@@ -184,6 +194,7 @@ def test_accounts_do_not_know_each_other(world):
             assert_frame_equal(frame.filter(pl.col("account_id") == account), own)
 
 
+@few
 @modest
 @given(made.worlds())
 def test_what_lies_after_a_window_does_not_reach_into_it(world):
@@ -197,6 +208,7 @@ def test_what_lies_after_a_window_does_not_reach_into_it(world):
     assert_frame_equal(ledger(burns, None, plans, purchases, window), ledger(burns, None, early, known, window))
 
 
+@few
 @modest
 @given(made.worlds(), st.randoms(use_true_random=False))
 def test_records_of_one_instant_may_share_their_credits_as_they_like(world, chance):
@@ -218,6 +230,7 @@ def test_records_of_one_instant_may_share_their_credits_as_they_like(world, chan
             assert_frame_equal(frame, again)
 
 
+@few
 @modest
 @given(made.worlds(), st.integers(1, 3))
 def test_several_charges_of_one_record_are_one_burn(world, count):
@@ -235,6 +248,7 @@ def test_several_charges_of_one_record_are_one_burn(world, count):
         assert_frame_equal(frame, again)
 
 
+@few
 @modest
 @given(made.worlds(recharges=("observed", "observed", "simulated", None)))
 def test_recharges_compare_as_a_bookkeeper_would_with_the_other_rule(world):
@@ -281,6 +295,7 @@ def test_recharges_compare_as_a_bookkeeper_would_with_the_other_rule(world):
         assert found.rows() == expected
 
 
+@few
 @modest
 @given(made.worlds())
 def test_what_was_lost_is_what_expired(world):

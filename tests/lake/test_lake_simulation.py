@@ -6,7 +6,7 @@ import simulate
 
 
 def test_no_schedule_breaks_the_protocol(long, record_property):
-    seeds = int(os.environ.get("LAKE_SEEDS", "10000" if long else "2000"))
+    seeds = int(os.environ.get("LAKE_SEEDS", "10000" if long else "800"))
     bad, counts = simulate.sweep(range(seeds))
     assert not bad, f"{len(bad)} of {seeds} seeds, e.g. {dict(list(bad.items())[:2])}"
     # the faults did happen

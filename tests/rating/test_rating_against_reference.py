@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import polars as pl
+import pytest
 import rating_reference as clerk
 import rating_worlds as made
 from hypothesis import given, settings
@@ -56,6 +57,7 @@ def stated(rolled: pl.DataFrame, accounts, day=DAY) -> pl.DataFrame:
     return lines(rolled.with_columns(date=pl.lit(day)), DATASETS["monthly"].empty(), accounts)
 
 
+@pytest.mark.brief(30)
 @settings(max_examples=60, deadline=None)
 @given(made.directories(), made.price_rows(), made.fee_rows(), made.event_rows(), st.integers(0, 3), st.data())
 def test_every_row_is_what_a_clerk_would_charge(world, prices, fees, events, credits, data):

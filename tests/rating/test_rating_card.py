@@ -620,6 +620,7 @@ def cards(draw, columns: tuple[str, ...]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"line_number": pl.Int64} | dict.fromkeys(columns, pl.String))
 
 
+@pytest.mark.brief(75)
 @settings(max_examples=300, deadline=None)
 @given(cards(card.PRICE_COLUMNS), cards(card.FEE_COLUMNS))
 def test_what_all_rows_are_asked_at_once_finds_what_each_by_itself_would_say(prices, fees):

@@ -574,6 +574,7 @@ def worlds(draw) -> tuple[list[dict], list[dict], list[dict]]:
     return prices, rungs, events
 
 
+@pytest.mark.brief(50)
 @settings(max_examples=150, deadline=None)
 @given(worlds())
 def test_every_ladder_is_what_a_clerk_makes_of_it_unit_by_unit(world):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import statements_made as made
 from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import expect
 
 from reports.mail import HTML_LIMIT
 from reports.pages import LIMIT, TEMPLATES
@@ -31,6 +32,11 @@ def group(published: dict[str, Path], name: str) -> list[str]:
         return [document for document in published if document.startswith("operator ")]
     kinds = (name, f"{name} account", f"{name} products", f"{name} explained", f"mail {name}")
     return [document for document in kinds if document in published]
+
+
+def heading(page, text: str) -> None:
+    """The page that a click leads to is there: a click itself does not wait for it."""
+    expect(page.locator("h1")).to_have_text(text)
 
 
 def explore(page, show: str = "members") -> None:
@@ -75,24 +81,26 @@ def test_links_open_the_other_pages(see):
     page, _ = see("usual")
     page.locator("details.months summary").click()
     page.get_by_role("link", name="All statements").click()
-    assert page.locator("h1").inner_text() == "All statements"
+    heading(page, "All statements")
     page.locator("main").get_by_role("link", name=re.compile("October")).first.click()
-    assert page.locator("h1").inner_text() == "October\u00a02026"
+    heading(page, "October\u00a02026")
     page.get_by_role("link", name=re.compile("September")).first.click()
-    assert page.locator("h1").inner_text() == "September\u00a02026"
+    heading(page, "September\u00a02026")
 
 
 def test_products_are_one_click_from_a_statement_and_back(see):
     page, _ = see("rich")
     page.locator("#charges").get_by_role("link", name="Subscriptions and credit packs").click()
-    assert page.locator("h1").inner_text() == "Products"
+    heading(page, "Products")
     page.locator("main").get_by_role("link", name=re.compile("October")).first.click()
-    assert page.locator("h1").inner_text() == "October\u00a02026"
+    heading(page, "October\u00a02026")
     page.locator("details.months summary").click()
     page.get_by_role("link", name="Products", exact=True).click()
+    heading(page, "Products")
     page.get_by_role("link", name="All statements").click()
+    heading(page, "All statements")
     page.get_by_role("link", name="Subscriptions and credit packs").click()
-    assert page.locator("h1").inner_text() == "Products"
+    heading(page, "Products")
 
 
 # ------------------------------------------------------------------------------------------------ without JavaScript
@@ -115,7 +123,7 @@ def test_every_number_is_there_without_javascript(see, name):
 
 def test_pages_work_without_javascript(see):
     page, _ = see("usual", java_script_enabled=False)
-    assert page.locator("h1").inner_text() == "October\u00a02026"
+    heading(page, "October\u00a02026")
     page.locator("details.months summary").click()
     assert page.get_by_role("link", name="All statements").is_visible()
     page.get_by_text(re.compile("^Every day as a table")).click()

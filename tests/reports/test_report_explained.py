@@ -12,6 +12,7 @@ from pathlib import Path
 import explanations_made
 import pytest
 import statements_made as made
+from playwright.sync_api import expect
 from typer.testing import CliRunner
 
 from etl.explain import Check, opening, told, verdicts
@@ -293,10 +294,11 @@ def test_links_are_quiet_and_named(see):
     assert link.evaluate(line) == "none"
     link.focus()
     link.hover()
-    assert link.evaluate(line) == "underline"
+    expect(link).to_have_css("text-decoration-line", "underline")
     link.click()
-    assert page.url.partition("#")[0].endswith(EXPLAINED)
-    assert page.locator(":target").count() == 1
+    page.wait_for_url(re.compile(rf"/{re.escape(EXPLAINED)}#"))  # a click does not wait for where it leads
+    expect(page.locator(":target")).to_have_count(1)
     page.locator("header a.up").click()
-    assert page.locator("h1").inner_text().startswith("October")
+    page.wait_for_url(re.compile("/index.html$"))
+    expect(page.locator("h1")).to_have_text(re.compile("^October"))
     assert [said for said in heard if not said.startswith("file:")] == []

@@ -43,7 +43,7 @@ def made_by(folder: Path, **environment: str) -> dict[str, str]:
 
 
 def test_two_processes_make_the_same_bytes(tmp_path):
-    one = made_by(tmp_path / "one", PYTHONHASHSEED="1", TZ="Asia/Tokyo", LC_ALL="C")
+    one = made_by(tmp_path / "one", PYTHONHASHSEED="1", TZ="Asia/Tokyo", LC_ALL="C", POLARS_MAX_THREADS="3")
     two = made_by(
         tmp_path / "two", PYTHONHASHSEED="2", TZ="America/Los_Angeles", LC_ALL="C.UTF-8", POLARS_MAX_THREADS="1"
     )

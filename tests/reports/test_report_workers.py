@@ -8,6 +8,8 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from email import policy
 from pathlib import Path
@@ -161,16 +163,41 @@ def test_a_wrong_store_stops_everything_and_leaves_no_process(tmp_path, given, s
         list(reports.publish(made.OCTOBER))
 
 
-def test_breaking_off_ends_the_workers(tmp_path, given, several):
-    drawing = Workers(2, Opening(StoreSettings(url=str(tmp_path)), tmp_path,
-                                 ReportSettings(store=StoreSettings(url="x")), made.OCTOBER.end))  # fmt: skip
-    with pytest.raises(KeyboardInterrupt), drawing:
-        for _ in drawing.each(drawing.publish, given * 3):
-            started = [worker._process for worker in drawing._all if worker._process]
+@pytest.fixture
+def two(tmp_path) -> Workers:
+    settings = ReportSettings(store=StoreSettings(url="x"))
+    return Workers(2, Opening(StoreSettings(url=str(tmp_path)), tmp_path, settings, made.OCTOBER.end))
+
+
+@pytest.mark.parametrize("idle", [False, True], ids=["at work", "with nothing to do"])
+def test_breaking_off_ends_the_workers(two, given, idle):
+    with pytest.raises(KeyboardInterrupt), two:
+        for _ in two.each(two.publish, given[:4] if idle else given * 3):
+            started = [worker._process for worker in two._all if worker._process]
+            while idle and two._idle.qsize() < two.width:
+                time.sleep(0.05)
             raise KeyboardInterrupt
     assert started and all(process.poll() is not None for process in started)
-    with pytest.raises(Died):
-        drawing._all[0].call(("publish", given[0], False), None)
+    for worker in two._all:
+        with pytest.raises(Died, match="broken off"):
+            worker.call(("publish", given[0], False), None)
+
+
+def test_one_that_is_being_started_when_all_is_broken_off_ends_too(two, given, monkeypatch):
+    started, begun, start = [], threading.Event(), subprocess.Popen
+
+    def slow(*arguments, **options):
+        started.append(start(*arguments, **options))
+        begun.set()
+        time.sleep(0.3)
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", slow)
+    with pytest.raises(KeyboardInterrupt), two:
+        two._threads.submit(two.publish, given[0])
+        assert begun.wait(30)
+        raise KeyboardInterrupt
+    assert started and all(process.poll() is not None for process in started)
 
 
 def test_few_accounts_are_not_worth_a_process():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import date
+from pathlib import Path
 
 import httpx
 import pytest
 from typer.testing import CliRunner
-from workplace import REPOSITORY
+from workplace import REPOSITORY, environment, workplace
 
 from etl.cli import app
 from etl.jobs import Jobs
@@ -126,8 +128,26 @@ def test_a_month_with_a_gap_says_which_days(surroundings):
     assert "day missing: 2026-10-01 of twilio" in text
 
 
-def test_a_month_does_not_close_too_early(surroundings):
-    etl("run", "--month", "2026-09")
+@pytest.fixture(scope="module")
+def september_once(tmp_path_factory, provider):
+    """The settings file of a place that holds September, loaded by the command."""
+    settings = workplace(tmp_path_factory.mktemp("september") / "place", provider, start="2026-09-01")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(settings, provider).items():
+            patch.setenv(name, value)
+        assert etl("run", "--month", "2026-09")[0] == 0
+    return settings
+
+
+@pytest.fixture
+def september(september_once, surroundings, settings) -> Path:
+    """The settings file of a copy."""
+    shutil.rmtree(settings.parent)
+    shutil.copytree(september_once.parent, settings.parent)
+    return settings
+
+
+def test_a_month_does_not_close_too_early(september):
     code, text = etl("close", "--month", "2026-09", "--on", "2026-10-01")
     assert code == 3
     assert "too early: 2026-09 may close from 2026-10-08" in text
@@ -197,16 +217,14 @@ def test_help_starts_without_the_heavy_libraries():
     assert run.stdout.strip() == "[]"
 
 
-def test_closing_wants_the_newest_charges_and_says_what_came_after(surroundings, settings):
-    prices = settings.parent / "rates" / "prices.csv"
-    settings.write_text(settings.read_text().replace("start = 2026-10-01", "start = 2026-09-01"))
+def test_closing_wants_the_newest_charges_and_says_what_came_after(september):
+    prices = september.parent / "rates" / "prices.csv"
 
     def text_costs(price: str) -> None:
         lines = prices.read_text().splitlines(True)
         changed = ("text-out-us-2,", "plan-text-out-us-1,")
         prices.write_text("".join(r.replace(r.split(",")[8], price, 1) if r.startswith(changed) else r for r in lines))
 
-    assert etl("run", "--month", "2026-09")[0] == 0
     text_costs("0.0097")
     Jobs.open().rate(date(2026, 9, 10), "twilio")  # and died before the roll-up
     code, text = etl("close", "--month", "2026-09")

@@ -26,7 +26,7 @@ def test_records_lead_to_the_pages_they_were_read_from(loaded):
     found = loaded.explain("acct_harbor", OCTOBER, Key("text", "outbound", "sms"), records=3)
     assert found.sound
     raw = loaded.lake.head(Partition.of("raw", date=DAY, source="twilio"))
-    pages = {page.sha256: page for page in loaded._pages(raw)}
+    pages = {page.sha256: page for page in loaded._pages(raw, loaded.lake.read(raw))}
     assert {p["resource"] for p in found.pages} == {"messages"}
     for record in found.records:
         assert record["record_id"].encode() in pages[record["raw_sha256"]].body

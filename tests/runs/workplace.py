@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 from sandbox.launch import Running
@@ -42,6 +44,15 @@ base_url = "{provider}"
 """
 
 
+@cache
+def _directory() -> dict[str, bytes]:
+    """The directory's files as the sandbox writes them, asked for once in a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "sandbox", "directory", "--out", folder]
+        subprocess.run(command, check=True, cwd=REPOSITORY, capture_output=True)
+        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+
+
 def workplace(
     folder: Path,
     provider: Running | None,
@@ -54,13 +65,9 @@ def workplace(
 ) -> Path:
     """Write settings, directory and rate card into ``folder``; the path of the settings file. ``source`` is the table
     of the settings that says where records come from, the sandbox if nothing else."""
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(
-        [sys.executable, "-m", "sandbox", "directory", "--out", str(folder / "directory")],
-        check=True,
-        cwd=REPOSITORY,
-        capture_output=True,
-    )
+    (folder / "directory").mkdir(parents=True, exist_ok=True)
+    for name, data in _directory().items():
+        (folder / "directory" / name).write_bytes(data)
     shutil.copytree(REPOSITORY / "config" / "rates", folder / "rates")
     settings = folder / "tollbook.toml"
     source = source.replace("{provider}", provider.url) if provider else source

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from etl import directory
 from etl.schemas import DATASETS
 
-patient = settings(max_examples=150, deadline=None)
+patient, some = settings(max_examples=150, deadline=None), pytest.mark.brief(40)
 DAY = date(2026, 10, 15)
 NOON = datetime(2026, 10, 15, 12, tzinfo=UTC)
 COLUMNS = (
@@ -148,6 +148,7 @@ def rows_of(found: pl.DataFrame, order: list[str]) -> list[tuple]:
     return [keyed[r] for r in order]
 
 
+@some
 @patient
 @given(DICE, st.integers(0, 40))
 def test_attribution_is_what_one_event_at_a_time_says(dice, count):
@@ -160,6 +161,7 @@ def test_attribution_is_what_one_event_at_a_time_says(dice, count):
         event(f"voice detection: {row['voice_detection']}")
 
 
+@some
 @patient
 @given(DICE, st.integers(0, 40))
 def test_neither_the_order_of_rows_nor_of_events_matters(dice, count):
@@ -173,6 +175,7 @@ def test_neither_the_order_of_rows_nor_of_events_matters(dice, count):
     assert rows_of(straight, order) == rows_of(mixed, order)
 
 
+@some
 @patient
 @given(DICE, st.sampled_from(CUTS), st.integers(-1, 3))
 def test_owned_numbers_are_those_owned_on_some_day(dice, first, length):

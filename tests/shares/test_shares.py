@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.night import common, mapping, workload
-from etl import buckets, nights, ordering
-from etl.jobs import Jobs, NotReady
-from etl.jobs.shares import Work, pieces
+from etl import buckets, nights, ordering, rollup
+from etl.jobs import Jobs, NotReady, shares
+from etl.jobs.work import Work, pieces
 from etl.lake import Partition
 from etl.schemas import DATASETS
 
@@ -36,11 +36,16 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
+def shrink(patch: pytest.MonkeyPatch) -> None:
+    """So few bytes a bucket that the tiny day is a large one."""
+    patch.setattr(buckets, "BUCKET_BYTES", 60_000)
+    patch.setattr(buckets, "WAITING_BYTES", 200_000)
+    patch.setattr(shares, "SHARE_BUCKETS", 1)
+
+
 @pytest.fixture
 def small(monkeypatch):
-    """So few bytes a bucket that the tiny day is a large one."""
-    monkeypatch.setattr(buckets, "BUCKET_BYTES", 60_000)
-    monkeypatch.setattr(buckets, "WAITING_BYTES", 200_000)
+    shrink(monkeypatch)
 
 
 def open_jobs(data: Path, lake: Path, share: bool) -> Jobs:
@@ -63,9 +68,20 @@ def night(jobs: Jobs) -> dict[str, list[str]]:
     return heads(jobs)
 
 
+@pytest.fixture(scope="module")
+def alone_once(data, tmp_path_factory) -> tuple[Path, dict[str, list[str]]]:
+    """The lake of a large day that was not shared out, and its heads."""
+    lake = tmp_path_factory.mktemp("once") / "alone"
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch)
+        return lake, night(open_jobs(data, lake, share=False))
+
+
 @pytest.fixture
-def alone(data, small, tmp_path) -> dict[str, list[str]]:
-    return night(open_jobs(data, tmp_path / "alone", share=False))
+def alone(alone_once, small, tmp_path) -> dict[str, list[str]]:
+    """Those heads; a copy of the lake is in ``tmp_path / "alone"``."""
+    shutil.copytree(alone_once[0], tmp_path / "alone")
+    return alone_once[1]
 
 
 # ------------------------------------------------------------------------------------------------------- buckets
@@ -145,6 +161,25 @@ def test_a_day_that_grows_into_more_buckets_keeps_every_record(data, small, tmp_
         head = jobs.lake.head(at)
         assert len(head.files) == count
         assert jobs.lake.read(head).sort("record_id").equals(before)
+
+
+def test_a_large_day_is_rolled_up_in_files_of_whole_accounts(data, small, tmp_path, monkeypatch):
+    jobs = open_jobs(data, tmp_path / "rolled", share=False)
+    jobs.run_day(DAY)
+    at = Partition.of("daily", date=DAY)
+    one = jobs.lake.read(jobs.lake.head(at))
+    monkeypatch.setattr(rollup, "ROWS", 500)
+    jobs.lake.code += "x"
+    done = jobs.roll_up(DAY)
+    head = jobs.lake.head(at)
+    assert len(head.files) == 8 and done.counts == {"unrated": one["unrated"].sum()}
+    files = list(jobs.lake.read_files(head, one.columns))
+    assert DATASETS["daily"].arrange(pl.concat(files)).equals(one.select(DATASETS["daily"].columns))
+    accounts = [set(file["account_id"]) for file in files]
+    assert sum(map(len, accounts)) == one["account_id"].n_unique(), "an account is in one file"
+    assert not jobs.roll_up(DAY).changed
+    found = {r.where: r.verdict for r in jobs.audit([DAY]) if r.invariant == "lines add up"}
+    assert found[f"date={DAY}"] == "ok"
 
 
 # ------------------------------------------------------------------------------------------------------- shared out

@@ -95,6 +95,7 @@ def held(draw, kind: str, outcome: str, hours: int | None) -> dict:
 nights = st.lists(st.lists(events(), max_size=6), min_size=1, max_size=4)
 
 
+@pytest.mark.brief(25)
 @settings(max_examples=80, deadline=None)
 @given(nights)
 def test_night_after_night_it_is_what_the_reference_says(readings):
@@ -107,6 +108,7 @@ def test_night_after_night_it_is_what_the_reference_says(readings):
         held = found.events
 
 
+@pytest.mark.brief(25)
 @settings(max_examples=50, deadline=None)
 @given(st.lists(events(), max_size=8), st.lists(events(), max_size=8), st.randoms(use_true_random=False))
 def test_the_order_of_records_does_not_matter(rows, before, random):
@@ -120,6 +122,7 @@ def test_the_order_of_records_does_not_matter(rows, before, random):
     assert straight.duplicates == shuffled.duplicates
 
 
+@pytest.mark.brief(25)
 @settings(max_examples=50, deadline=None)
 @given(st.lists(events(), max_size=8), st.lists(events(), max_size=8))
 def test_doing_it_again_changes_nothing(rows, before):

@@ -465,6 +465,7 @@ def sessions(draw) -> object:
     return row
 
 
+@pytest.mark.brief(50)
 @settings(max_examples=150, deadline=None)
 @given(st.lists(sessions(), max_size=6))
 def test_every_session_ends_where_the_reference_says(rows):
@@ -567,6 +568,7 @@ def provider(draw) -> Fake:
     return fake
 
 
+@pytest.mark.brief(25)
 @settings(max_examples=40, deadline=None)
 @given(provider())
 def test_day_after_day_every_session_is_accepted_once_on_the_day_it_began(fake):

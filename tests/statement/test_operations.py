@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -24,15 +25,21 @@ def states(month) -> dict[date, tuple[str, str | None]]:
     return {row["date"]: (row["state"], row["compared"]) for row in month.loads.iter_rows(named=True)}
 
 
-@pytest.fixture
-def gappy(tmp_path):
-    """September but for the 17th, each day loaded by its own night, on the 20th."""
-    settings = write_place(tmp_path)
+@pytest.fixture(scope="module")
+def gappy_once(tmp_path_factory):
+    settings = write_place(tmp_path_factory.mktemp("gappy"))
     for day in [d for d in SEPTEMBER.days if d != GAP and d < date(2026, 9, 20)]:
         jobs = open_jobs(settings, run_id=f"night of {day}", today=day + timedelta(days=1))
         load_day(jobs, day, on(day))
     jobs.state(SEPTEMBER)
-    return open_jobs(settings, today=date(2026, 9, 20))
+    return settings
+
+
+@pytest.fixture
+def gappy(gappy_once, tmp_path):
+    """September but for the 17th, each day loaded by its own night, on the 20th; a copy for every test."""
+    shutil.copytree(gappy_once.parent, tmp_path, dirs_exist_ok=True)
+    return open_jobs(tmp_path / gappy_once.name, today=date(2026, 9, 20))
 
 
 def test_every_day_of_every_source_has_a_state(gappy):

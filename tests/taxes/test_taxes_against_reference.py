@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 import polars as pl
+import pytest
 import taxes_made as made
 import taxes_reference as clerk
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from etl import taxes
 from etl.money import MONEY
 from etl.taxes import ROUNDINGS
 
-modest = settings(max_examples=80, deadline=None)
+modest, few = settings(max_examples=80, deadline=None), pytest.mark.brief(25)
 AS_OF = st.sampled_from([None, *made.DAYS])
 
 
@@ -46,6 +47,7 @@ def whole(rules, bases, accounts, rounding, as_of=None) -> pl.DataFrame:
     return taxes.due(made.frame(bases), made.load(*rules), made.accounts_frame(accounts), rounding, as_of)
 
 
+@pytest.mark.brief(75)
 @settings(max_examples=300, deadline=None)
 @given(made.rule_rows(), made.base_rows(), made.account_rows(), st.sampled_from(ROUNDINGS), AS_OF)
 def test_every_row_is_what_a_clerk_would_tax(rules, bases, accounts, rounding, as_of):
@@ -61,6 +63,7 @@ def test_every_row_is_what_a_clerk_would_tax(rules, bases, accounts, rounding, a
     assert_frame_equal(rows, whole(rules, bases, accounts, rounding, as_of))
 
 
+@few
 @modest
 @given(
     made.rule_rows(),
@@ -95,6 +98,7 @@ def split_up(draw, bases: list[dict]) -> list[dict]:
     return draw(st.permutations(parts))
 
 
+@few
 @modest
 @given(made.rule_rows(), made.base_rows(), made.account_rows(), st.sampled_from(ROUNDINGS), st.data())
 def test_splitting_the_same_traffic_over_owners_changes_no_tax(rules, bases, accounts, rounding, data):
@@ -102,6 +106,7 @@ def test_splitting_the_same_traffic_over_owners_changes_no_tax(rules, bases, acc
     assert_frame_equal(whole(rules, parts, accounts, rounding), whole(rules, bases, accounts, rounding))
 
 
+@few
 @modest
 @given(
     st.lists(st.sampled_from(made.DAYS), min_size=1, max_size=6),
@@ -135,6 +140,7 @@ def test_splitting_over_days_and_places_within_a_rule_changes_no_tax(days, place
     assert_frame_equal(made.due(parts, *rules, rounding=rounding), made.due([together], *rules, rounding=rounding))
 
 
+@few
 @modest
 @given(made.rule_rows(), made.base_rows(), made.account_rows())
 def test_what_is_shown_adds_up_to_what_is_owed(rules, bases, accounts):
@@ -158,6 +164,7 @@ def test_what_is_shown_adds_up_to_what_is_owed(rules, bases, accounts):
                 assert set(mine["section"]) <= {"tax"}
 
 
+@few
 @modest
 @given(made.rule_rows(), made.base_rows(), made.account_rows(), st.sampled_from(ROUNDINGS))
 def test_a_refund_of_everything_is_the_same_tax_with_the_other_sign(rules, bases, accounts, rounding):
@@ -170,6 +177,7 @@ def test_a_refund_of_everything_is_the_same_tax_with_the_other_sign(rules, bases
     assert_frame_equal(turned.cast(dict(paid.schema)), paid)
 
 
+@few
 @modest
 @given(made.rule_rows(), made.base_rows(), made.account_rows(), st.sampled_from(ROUNDINGS))
 def test_no_column_is_a_float_and_every_amount_has_nine_decimals(rules, bases, accounts, rounding):
