@@ -433,3 +433,9 @@ def test_a_day_that_got_late_records_passes_the_audit(data, alone, tmp_path):
     found = [r for r in jobs.audit([date(2026, 3, 31), DAY]) if r.invariant == "raw kept"]
     of_day = {r.verdict for r in found if str(DAY) in r.where}
     assert of_day == {"ok"} and "broken" not in {r.verdict for r in found}, found
+
+
+@given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3)))
+def test_what_is_there_more_than_once(numbers):
+    found = ordering.repeated(pl.Series(numbers, dtype=pl.UInt64))
+    assert sorted(found) == sorted({n for n in numbers if numbers.count(n) > 1})
