@@ -16,7 +16,7 @@ import dataframely as dy
 import polars as pl
 
 from etl.money import SCALE
-from etl.ordering import order
+from etl.ordering import order, repeated
 
 KINDS = ("message", "call", "video", "recording", "number")
 DIRECTIONS = ("inbound", "outbound")
@@ -491,8 +491,9 @@ class Dataset:
     def _repeated(self, frame: pl.DataFrame, key: Sequence[str] = ()) -> pl.DataFrame:
         """The keys (or that one) of rows that share theirs with another row."""
         keys = frame.select(key or self.key)
-        suspects = keys.hash_rows(seed=0).is_duplicated()
-        few = keys.filter(suspects)
+        hashes = keys.hash_rows(seed=0)
+        again = repeated(hashes)
+        few = keys.clear() if again.is_empty() else keys.filter(hashes.is_in(again.implode()))
         return few.filter(few.is_duplicated()) if few.height else few
 
     def empty(self) -> pl.DataFrame:

@@ -22,9 +22,12 @@ hypothesis.settings.load_profile("tollbook")
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 # A lake flushes every write to the disk, and no test pulls the plug: in memory that costs nothing, where there is room.
+# What killed processes leave there goes at the end; pytest itself keeps the folders of tests that failed.
 _MEMORY, _ROOM = Path("/dev/shm"), 4 << 30
 if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
-    os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
+    os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="tollbook-tests-", dir=_MEMORY)
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+    atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 
 _HOME = Path(tempfile.mkdtemp(prefix="tollbook-airflow-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)

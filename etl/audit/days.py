@@ -279,14 +279,8 @@ def adds_up(charged: pl.DataFrame, rolled: pl.DataFrame, where: str) -> Iterator
             yield broken("lines add up", where, finding, "roll the day up again with python -m etl rate", unlike)
 
 
-def repeated(records: pl.Series) -> pl.Series:
-    """The hashes that come more than once."""
-    ordered = records.sort()
-    return ordered.filter(ordered == ordered.shift(1)).unique()
-
-
 def once(events: pl.DataFrame, charges: pl.DataFrame, where: str, whom: Whom = nobody) -> Iterator[Result]:
-    """Each (kind, record_id) has one row: no second outcome in its partition. Asked of rows whose hash is `repeated`."""
+    """Each (kind, record_id) has one row: no second outcome in its partition. Asked of rows whose hash comes more than once."""
     twice = events.filter(events.select(KEY).is_duplicated())
     if twice.height:
         finding = f"has {twice.height} rows that share a record, first {twice['record_id'].min()}"

@@ -26,6 +26,7 @@ from etl.lake import EXPIRED, Erased, Lake, Partition, SchemaMismatch, StoreErro
 from etl.lake.checks import Inspected
 from etl.manifests import closings, revisions, rows_as_closed
 from etl.money import MONEY
+from etl.ordering import repeated
 from etl.periods import Month
 from etl.schemas import DATASETS
 from etl.settings import LATEST_DAYS, BoundsSettings
@@ -263,7 +264,7 @@ class _Audit:
 
     def _once(self, seen: of_day.Seen, both: Sequence[Partition], where: str, whom: of_day.Whom) -> Iterator[Result]:
         """Of each record only a number at first; ids of one number are looked at."""
-        if (again := of_day.repeated(seen.records)).is_empty():
+        if (again := repeated(seen.records)).is_empty():
             return
         alike = pl.col("record_id").hash().is_in(again.implode())
         columns = ((*of_day.KEY, "provider_account"), (*of_day.KEY, "account_id"))
@@ -356,7 +357,7 @@ class _Audit:
         record = pl.col("record_id").hash()
         files = [self.lake.scan([replace(head, files=(file,))]) for head in heads for file in head.files]
         listed = [rows.filter(pl.col("kind") != of_day.LISTED_DAILY).select(record) for rows in files]
-        again = of_day.repeated(pl.concat([rows.collect().to_series() for rows in listed]))
+        again = repeated(pl.concat([rows.collect().to_series() for rows in listed]))
         if len(again):
             rows = self.lake.scan(heads).filter(record.is_in(again.implode()))
             yield from of_day.once_over_all(rows.select("date", "source", "kind", "record_id", "account_id").collect(), where)

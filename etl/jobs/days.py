@@ -358,10 +358,12 @@ class DayVerbs(ShareVerbs):
         """ValueError if two charges are of one record: it would be billed twice. Ids are compared where hashes agree."""
         import polars as pl
 
+        from etl.ordering import repeated
+
         key = ["kind", "record_id"]
         hashes = [file.hash_rows(seed=0) for version in versions for file in self.lake.read_files(version, key)]
         seen = pl.concat(hashes) if hashes else pl.Series(dtype=pl.UInt64)
-        again = seen.filter(seen.is_duplicated()).unique()
+        again = repeated(seen)
         if again.is_empty():
             return
         suspects = pl.concat(

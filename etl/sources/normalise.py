@@ -9,6 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from etl.buckets import COPY_MARK
+from etl.ordering import repeated
 from etl.schemas import DATASETS, OUTCOMES, AcceptedEvent, without_key
 from etl.sources._records import billed_segments
 
@@ -76,15 +77,17 @@ def counts(frame: pl.DataFrame) -> dict[str, int]:
 
 def _once(rows: pl.DataFrame) -> pl.DataFrame:
     """Each (kind, record_id) once. Only rows whose id occurs again are compared, so the usual day costs one hash."""
-    repeated = rows.select("kind", "record_id").hash_rows(seed=0).is_duplicated()
-    if not repeated.any():
-        return rows
     key = ["kind", "record_id"]
-    several = rows.filter(repeated)
+    hashes = rows.select(key).hash_rows(seed=0)
+    again = repeated(hashes)
+    if again.is_empty():
+        return rows
+    suspected = hashes.is_in(again.implode())
+    several = rows.filter(suspected)
     several = several.filter(several.select(key).is_duplicated())  # a hash may collide, an id decides
     single = (
-        rows.filter(~repeated)
-        if several.height == repeated.sum()
+        rows.filter(~suspected)
+        if several.height == suspected.sum()
         else rows.join(several.select(key).unique(), on=key, how="anti")
     )
     # Equal content, any place: the first place stands for all.

@@ -508,3 +508,9 @@ def test_an_audit_finds_in_buckets_what_it_finds_in_one(dataset, change, finding
         told[name] = [r for r in jobs.audit([DAY]) if r.invariant != "configured"]
     assert told["one"] == told["eight"]
     assert findings <= len([r for r in told["one"] if r.verdict == "broken" and r.day == DAY])
+
+
+@given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3)))
+def test_what_is_there_more_than_once(numbers):
+    found = ordering.repeated(pl.Series(numbers, dtype=pl.UInt64))
+    assert sorted(found) == sorted({n for n in numbers if numbers.count(n) > 1})
