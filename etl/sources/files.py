@@ -216,18 +216,18 @@ class Files:
 
     def _check(self, page: Page) -> None:
         """Unpack and decode once, before the file counts as received: a cut-off download must not shrink a day."""
-        count = 0
+        place = 0
         with self._unpacked(page) as stream:
             for chunk in _whole_lines(stream, CHECK_BYTES):
                 if not _is_utf8(chunk):
                     try:
                         chunk.decode()
                     except UnicodeDecodeError as error:
-                        line = count + chunk[: error.start].count(b"\n") + 1
+                        line = self._line(page, place + error.start)
                         raise SourceError(
                             f"{self.name}: {page.url}, line {line} is not UTF-8: export the file as UTF-8"
                         ) from None
-                count += chunk.count(b"\n")
+                place += len(chunk)
         if _is_csv(page.url):
             for _ in self._csv(page):
                 pass
@@ -256,7 +256,7 @@ class Files:
                     yield rows
 
     def _line(self, page: Page, place: int) -> int:
-        """The number of the line that begins at a byte: counted only where somebody is told of it."""
+        """The number of the line a byte is in: counted only where somebody is told of it."""
         line = 1
         with self._unpacked(page) as stream:
             while place and (data := stream.read(min(place, CHUNK))):
