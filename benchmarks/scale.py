@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.night.page import table, write_section  # noqa: E402
 from etl import buckets  # noqa: E402
-from etl.jobs.work import SHARE_BUCKETS  # noqa: E402
+from etl.jobs.work import MOST_SHARES, SHARE_BUCKETS  # noqa: E402
 from etl.lake.s3 import _LARGEST  # noqa: E402
 from etl.nights import MAX_SHARES  # noqa: E402
 from etl.prefixes import MAX_GROUPS  # noqa: E402
@@ -150,8 +150,7 @@ class Day:
     messages: float
     m: Measured = Measured()
     a: Assumed = Assumed()
-    group_bytes: float = SHARE_BUCKETS * buckets.BUCKET_BYTES
-    """Compressed bytes of a share of pages."""
+    most_shares: float = MOST_SHARES
 
     @property
     def records(self) -> float:
@@ -188,6 +187,11 @@ class Day:
     def bucket_bytes(self) -> float:
         """Compressed: of pages, in each bucket. No longer `BUCKET_BYTES` at most, once there are `MOST`."""
         return self.raw / self.buckets
+
+    @property
+    def group_bytes(self) -> float:
+        """Compressed bytes of a share of pages."""
+        return max(SHARE_BUCKETS * buckets.BUCKET_BYTES, self.raw / self.most_shares)
 
     @property
     def groups(self) -> int:
@@ -517,10 +521,10 @@ def total(day: Day) -> Requests:
 
 
 def fatter(day: Day) -> str:
-    """The day as it is, and with shares of pages as large as what one task takes apart anyway."""
-    large = replace(day, group_bytes=day.group_bytes * day.in_a_task(day.groups))
+    """The day as it is, and with all shares of pages of one size, however many they are."""
+    small = replace(day, most_shares=math.inf)
     rows = [
-        [name, *(of(d) for d in (day, large))]
+        [name, *(of(d) for d in (day, small))]
         for name, of in (
             ("shares of pages", lambda d: f"{d.groups:,}"),
             ("objects that wait", lambda d: f"{d.pieces * d.shared:,}"),
@@ -531,7 +535,7 @@ def fatter(day: Day) -> str:
             ("dollars for the day", lambda d: number(sum(dollars(d).values()))),
         )
     ]
-    return table(["", "as it is", f"shares of pages × {day.in_a_task(day.groups)}"], rows)
+    return table(["", "as it is", f"shares of {number(small.group_bytes / MIB)} MiB"], rows)
 
 
 def sizes(days: list[Day]) -> str:

@@ -7,7 +7,6 @@ counted where they lie: only what a figure needs is read, and nothing of a text 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -16,7 +15,7 @@ import polars as pl
 from etl import closing
 from etl.closing import PRICED_LINES
 from etl.directory import Account, Directory, account_terms
-from etl.lake import Lake, Partition, Version
+from etl.lake import Lake, Partition, Version, each
 from etl.manifests import closings
 from etl.money import MONEY
 from etl.periods import Month, runs
@@ -627,9 +626,8 @@ def _with_quarantine(events: Mapping[Partition, Version]) -> dict[Partition, Ver
 
 def _firsts(lake: Lake, heads: Mapping[Partition, Version]) -> dict[Partition, Version]:
     """Each partition's first version: when it came to be."""
-    with ThreadPoolExecutor(max(1, lake.store.parallel)) as pool:
-        found = pool.map(lambda item: item[1] if item[1].seq == 1 else lake.version(item[0], 1), heads.items())
-        return dict(zip(heads, found, strict=True))
+    found = each(lake.store, lambda item: item[1] if item[1].seq == 1 else lake.version(item[0], 1), heads.items())
+    return dict(zip(heads, found, strict=True))
 
 
 def _contained(daily: Mapping[Partition, Version]) -> pl.DataFrame:

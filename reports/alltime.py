@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from etl.lake import NotFound, Store, StoreError
+from etl.lake import NotFound, Store, StoreError, each
 from etl.periods import Month
 from reports.links import month_folder
 from reports.pages import FileInfo
-from reports.shelf import WRONG, Shelf, each
+from reports.shelf import WRONG, Shelf
 from reports.tabular import Column, File
 
 END = b"\r\n"

@@ -30,7 +30,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from etl.lake import NotFound, Store, StoreError
+from etl.lake import NotFound, Store, StoreError, each
 from etl.periods import Month
 from etl.settings import ConfigurationError, ReportSettings
 from etl.statement import Statement
@@ -308,7 +308,7 @@ class Publisher:
                 except NotFound:
                     return
 
-        shelf.each(self.store, put, [s for s in known.months if s.month != page.month])
+        each(self.store, put, [s for s in known.months if s.month != page.month])
 
     def _fingerprint(self, known: Shelf) -> str:
         return menus.fingerprint(known.months, self.links, self.base_url)
@@ -342,7 +342,7 @@ class Publisher:
         days = dict(
             zip(
                 known.readable,
-                shelf.each(self.store, lambda m: self._days(page, said, known, m), known.readable),
+                each(self.store, lambda m: self._days(page, said, known, m), known.readable),
                 strict=True,
             )
         )

@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
+from typing import Any
 
-from etl.lake import NotFound, Store, StoreError
+from etl.lake import NotFound, Store, StoreError, each
 from etl.periods import Month
 from reports.charges import ProductRow, Products
 from reports.links import PAGE, account_folder, month_folder
@@ -28,8 +27,6 @@ UNREADABLE = "unreadable"
 """State of a month whose summary says nothing we can read."""
 WRONG = (ValueError, KeyError, TypeError, AttributeError, InvalidOperation)
 """What reading a document raises that is not what it should be."""
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 
 
 @dataclass(frozen=True)
@@ -147,15 +144,6 @@ def entry(summary: Mapping[str, Any]) -> Shelved:
         through=date.fromisoformat(through) if through else None,
         tells={Month.parse(month): (state, int(revision)) for month, (state, revision) in tells.items()},
     )
-
-
-def each(store: Store, work: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
-    """The results in order, made by as many calls at a time as the store is worth."""
-    items = list(items)
-    if store.parallel < 2 or len(items) < 2:
-        return [work(item) for item in items]
-    with ThreadPoolExecutor(min(store.parallel, len(items))) as pool:
-        return list(pool.map(work, items))
 
 
 def _months(folder: str, keys: Iterable[str]) -> tuple[list[Month], dict[Month, int]]:

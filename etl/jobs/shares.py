@@ -92,10 +92,11 @@ class ShareVerbs(Base):
     def sweep_work(self, keep: Iterable[date] = ()) -> int:
         """Remove prepared work, which holds texts, of all days but ``keep``: what a night left that never came to its end.
         Returns how many objects. Whoever was about to use it makes it again."""
+        from etl.lake import each
+
         kept = {f"date={day}" for day in keep} if self.settings.share_days else set()
         gone = [key for key in self.lake.store.list("_work/") if key.split("/")[1] not in kept]
-        for key in gone:
-            self.lake.store.delete(key)
+        each(self.lake.store, self.lake.store.delete, gone)
         return len(gone)
 
     # -------------------------------------------------------------------------------------------- inside

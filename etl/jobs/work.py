@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 
 SHARE_BUCKETS = 4
 """A share of pages is as large as so many buckets: each share may write a piece of each bucket, and pieces cost requests."""
+MOST_SHARES = 128
+"""Beyond, the shares of pages grow instead: so many tasks are enough, and each share more is a piece more of every bucket."""
 SPLIT = ("messages", "calls")
 """Lists whose pages stand alone; of others, such as rooms and their sessions, all pages are one share."""
 
 
 def pieces(index: pl.DataFrame, piece_bytes: int) -> list[pl.DataFrame]:
-    """`schemas.Raw` of a day → its pages in shares of about so many compressed bytes, in order."""
+    """`schemas.Raw` of a day → its pages in shares of about so many compressed bytes, in order; of what is `SPLIT`, `MOST_SHARES`
+    at most."""
     import polars as pl
 
     alone = pl.col("resource").is_in(SPLIT)
     big, rest = index.filter(alone), index.filter(~alone)
+    piece_bytes = max(piece_bytes, -(-int(big["object_bytes"].sum()) // MOST_SHARES))
     numbered = big.with_columns(piece=(pl.col("object_bytes").cum_sum() - 1) // piece_bytes)
     found = numbered.partition_by("piece", include_key=False, maintain_order=True)
     return [*found, rest] if rest.height else found
@@ -114,5 +118,6 @@ class Work:
         self.put(name, json.dumps(said, sort_keys=True).encode())
 
     def clear(self) -> None:
-        for key in list(self._store.list(self._root)):
-            self._store.delete(key)
+        from etl.lake import each
+
+        each(self._store, self._store.delete, self._store.list(self._root))

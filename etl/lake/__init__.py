@@ -15,6 +15,7 @@ _HOMES = {
     "Store": "store",
     "StoreError": "store",
     "Unknown": "store",
+    "each": "store",
     "open_store": "opening",
     "open_configured": "opening",
     "ProbeReport": "probing",

@@ -9,10 +9,9 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 
@@ -34,10 +33,8 @@ from etl.lake.model import (
     log_key,
     sha256,
 )
-from etl.lake.store import Conflict, Corrupt, Erased, NotFound, Store, StoreError, Unknown, check_key
+from etl.lake.store import Conflict, Corrupt, Erased, NotFound, Store, StoreError, Unknown, check_key, each
 
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 _MARKER = "_lake.json"
 _PARQUET = "application/vnd.apache.parquet"
 _STALE_TEMPORARY = 24 * 3600.0
@@ -111,7 +108,7 @@ class Lake:
             for partition, seqs in found.items()
             if all(low <= partition[name] <= high for name, (low, high) in wanted.items())
         }
-        return dict(zip(chosen, self._map(lambda item: self.version(*item), chosen.items()), strict=True))
+        return dict(zip(chosen, each(self.store, lambda item: self.version(*item), chosen.items()), strict=True))
 
     def newest(self, dataset: str) -> dict[Partition, int]:
         """The number of each partition's newest version. One listing, and nothing is read."""
@@ -120,7 +117,7 @@ class Lake:
 
     def history(self, p: Partition) -> list[Version]:
         """Every version, oldest first."""
-        return self._map(lambda seq: self.version(p, seq), self._seqs(p))
+        return each(self.store, lambda seq: self.version(p, seq), self._seqs(p))
 
     def version(self, p: Partition, seq: int) -> Version:
         """One version. NotFound if there is none of that number, Corrupt if its entry was tampered with."""
@@ -180,7 +177,7 @@ class Lake:
         with self._lock:  # a folder made twice is deleted once, under whoever reads from it
             if self._temporary is None:
                 self._temporary = tempfile.TemporaryDirectory(prefix="tollbook-")
-        paths = self._map(lambda item: self._fetch(*item, folder=self._temporary.name), files)
+        paths = each(self.store, lambda item: self._fetch(*item, folder=self._temporary.name), files)
         frames = [
             pl.scan_parquet(path, hive_partitioning=False, glob=False).with_columns(key_columns(partition))
             for (partition, _), path in zip(files, paths, strict=True)
@@ -286,8 +283,8 @@ class Lake:
                     self.store.put(key, data, content_type=_PARQUET if is_file else None)
 
         files = [key for key in gone if key.endswith(".parquet")]
-        self._map(remove, files)
-        self._map(remove, [key for key in gone if key not in files])  # after the files that may name them
+        each(self.store, remove, files)
+        each(self.store, remove, [key for key in gone if key not in files])  # after the files that may name them
         return gone
 
     def put_blob(self, dataset: str, data: bytes, suffix: str, *, p: Partition | None = None) -> str:
@@ -357,7 +354,7 @@ class Lake:
         names = [dataset] if dataset else sorted({p.dataset for p in checks.entries(self.store.list("_log/"))})
         for name in names:
             heads = self.heads(name, **keys).values()
-            for wrote in self._map(lambda head: self._roll(head, {}, fresh=False), heads):
+            for wrote in each(self.store, lambda head: self._roll(head, {}, fresh=False), heads):
                 changed += wrote
         return changed
 
@@ -379,7 +376,7 @@ class Lake:
         prefixes = [checks.covering(group) for group in groups.values()]
 
         def listed(root: str) -> dict[str, list[str]]:
-            found = self._map(lambda prefix: list(self.store.list(root + prefix)), prefixes)
+            found = each(self.store, lambda prefix: list(self.store.list(root + prefix)), prefixes)
             return checks.by_folder(key for keys in found for key in keys)
 
         # The log first: what an entry names was written before it.
@@ -396,7 +393,7 @@ class Lake:
             self._entries.update((log_key(p, v.seq), v) for v in found.versions)
             return found
 
-        return dict(zip(wanted, self._map(inspect, wanted), strict=True))
+        return dict(zip(wanted, each(self.store, inspect, wanted), strict=True))
 
     def fetch(self, versions: Iterable[Version]) -> None:
         """Copy the files of these versions to this machine's disk, for `scan`; those that cannot be had are left to it."""
@@ -408,7 +405,7 @@ class Lake:
             with contextlib.suppress(StoreError):
                 self._fetch(*item, folder=self._temporary.name)
 
-        self._map(copy, [(v.partition, file) for v in versions for file in v.files])
+        each(self.store, copy, [(v.partition, file) for v in versions for file in v.files])
 
     # ---------------------------------------------------------------- inside
 
@@ -592,13 +589,6 @@ class Lake:
         if suffix and (not _SUFFIX.match(suffix) or suffix == ".parquet"):
             raise ValueError(f"not a suffix for a blob: {suffix!r}")
         return f"_hist/{p.path if p else check_name(dataset)}/{sha}{suffix}"
-
-    def _map(self, work: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
-        todo = list(items)
-        if self.store.parallel < 2 or len(todo) < 2:
-            return [work(item) for item in todo]
-        with ThreadPoolExecutor(min(self.store.parallel, len(todo))) as pool:
-            return list(pool.map(work, todo))
 
 
 def _bounds(name: str, value: str | date | tuple[str | date, str | date]) -> tuple[str, str]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 _SEGMENT = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9_.=-]{0,199}\Z")
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 class StoreError(Exception):
@@ -81,6 +85,15 @@ class Store(Protocol):
 
     def local_path(self, key: str) -> Path | None:
         """Where the object lies on this machine's disk, or None if it does not."""
+
+
+def each(store: Store, work: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
+    """What ``work`` makes of each item, in order, by as many calls at a time as the store is worth."""
+    todo = list(items)
+    if store.parallel < 2 or len(todo) < 2:
+        return [work(item) for item in todo]
+    with ThreadPoolExecutor(min(store.parallel, len(todo))) as pool:
+        return list(pool.map(work, todo))
 
 
 def check_key(key: str) -> str:

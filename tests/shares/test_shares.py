@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from benchmarks.night import common, mapping, workload
 from etl import buckets, nights, ordering, rollup
-from etl.jobs import Jobs, NotReady, shares
+from etl.jobs import Jobs, NotReady, shares, work
 from etl.jobs.work import Work, pieces
 from etl.lake import Partition
 from etl.schemas import DATASETS
@@ -326,6 +326,19 @@ def test_pages_that_need_one_another_are_one_share():
     index = pl.DataFrame(rows, schema=["resource", "object_bytes"], orient="row")
     found = [part.rows() for part in pieces(index, 80)]
     assert found == [[("calls", 40), ("calls", 40)], [("messages", 10)], [("messages", 90)], rows[4:]]
+
+
+@given(st.lists(st.integers(1, 10**9), min_size=1, max_size=60), st.integers(1, 10**9), st.integers(1, 9))
+def test_shares_of_pages_are_no_more_than_the_most_and_lose_no_page(sizes, piece_bytes, most):
+    index = pl.DataFrame({"resource": "messages", "object_bytes": sizes, "page": range(len(sizes))})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work, "MOST_SHARES", 10**9)
+        as_asked = pieces(index, piece_bytes)
+        patch.setattr(work, "MOST_SHARES", most)
+        found = pieces(index, piece_bytes)
+    assert len(found) <= most and pl.concat(found).equals(index)
+    if sum(sizes) <= piece_bytes * most:
+        assert [part.rows() for part in found] == [part.rows() for part in as_asked]
 
 
 def test_prepared_work_is_of_its_day_alone(tmp_path, data, small):
