@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.night.page import table, write_section  # noqa: E402
 from etl import buckets  # noqa: E402
 from etl.jobs.work import MOST_SHARES, SHARE_BUCKETS  # noqa: E402
-from etl.lake.s3 import _LARGEST  # noqa: E402
+from etl.lake.s3 import S3Store  # noqa: E402
 from etl.nights import MAX_SHARES  # noqa: E402
 from etl.prefixes import MAX_GROUPS  # noqa: E402
 from etl.sources._packs import PACK_BYTES  # noqa: E402
@@ -39,7 +39,7 @@ FEWEST, STEP, MOST_STEPS = 1e3, 10 ** (1 / 25), 226
 
 NIGHT = "`python -m benchmarks.night --n 1000000 --rounds 1 --peers tollbook --keep`"
 SHARES = "`python -m benchmarks.shares SETTINGS 2026-03-15` on the day that kept"
-SMALL = "the same with `--n 100000`, `--bucket-mib 2`"
+LARGE = "the same of ten million messages and a million calls"
 MONTH = "`python benchmarks/month.py --rounds 1 --verbs state`"
 STATEMENTS = "`python benchmarks/reports.py --accounts 60 --processes 1 --stores folder`"
 DEPLOY = "`make cluster` (docs/deploy.md)"
@@ -62,24 +62,28 @@ class Measured:
     accounts: float = given(200, "accounts", "the reference day")
     alone_cpu: float = given(22.5, "CPU s", NIGHT + ": one process, no shares")
     alone_peak: float = given(1_141, "MiB", NIGHT)
-    pull_cpu: float = given(2.08, "CPU s", SHARES)
-    read_cpu: float = given(7.49, "CPU s", SHARES + ": `read share`")
-    make_cpu: float = given(7.94, "CPU s", SHARES + ": `make share`, events and charges")
-    normalise_cpu: float = given(1.08, "CPU s", SHARES + ": `normalise`, only the commit and the calls")
-    rate_cpu: float = given(0.56, "CPU s", SHARES + ": `rate`, only the commit and the calls")
-    reconcile_cpu: float = given(1.11, "CPU s", SHARES)
-    roll_up_cpu: float = given(2.71, "CPU s", SHARES)
-    audit_cpu: float = given(1.91, "CPU s", SHARES)
-    open_cpu: float = given(0.99, "CPU s a process", SHARES + ": `open`, Python's start included")
+    pull_cpu: float = given(1.97, "CPU s", SHARES)
+    read_cpu: float = given(8.74, "CPU s", SHARES + ": `read share`")
+    make_cpu: float = given(7.75, "CPU s", SHARES + ": `make share`, events and charges")
+    normalise_cpu: float = given(0.97, "CPU s", SHARES + ": `normalise`, only the commit and the calls")
+    rate_cpu: float = given(0.44, "CPU s", SHARES + ": `rate`, only the commit and the calls")
+    reconcile_cpu: float = given(0.60, "CPU s", SHARES)
+    roll_up_cpu: float = given(2.44, "CPU s", SHARES)
+    audit_cpu: float = given(1.76, "CPU s", SHARES)
+    open_cpu: float = given(1.08, "CPU s a process", SHARES + ": `open`, Python's start included")
     airflow_cpu: float = given(0.8, "CPU s a task", DEPLOY + ", Python and Airflow")
-    open_peak: float = given(157, "MiB", SHARES + ": `open`")
-    read_peak: float = given(464, "MiB", SHARES + ": `read share`")
-    read_bytes: float = given(34_700_000, "bytes", "raw pages of a `read share` there")
-    make_peak: float = given(651, "MiB", SHARES + ": `make share`")
-    make_bytes: float = given(17_330_000, "bytes", "raw pages of a bucket there: 138.6 MB in 8")
-    reconcile_memory: float = given(829, "bytes a record", SHARES + " and " + SMALL + ": 1,039 and 256 MiB")
-    roll_up_memory: float = given(479, "bytes a record", SHARES + " and " + SMALL + ": 756 and 304 MiB")
-    audit_memory: float = given(1_168, "bytes a record", SHARES + " and " + SMALL + ": 1,406 and 303 MiB")
+    open_peak: float = given(153, "MiB", SHARES + ": `open`")
+    pull_peak: float = given(260, "MiB", LARGE)
+    read_peak: float = given(478, "MiB", LARGE + ": `read share`, of 64 MiB of pages as one of any size")
+    make_peak: float = given(571, "MiB", LARGE + ": `make share`, all in one process")
+    make_bytes: float = given(11_460_000, "bytes", "raw pages of a bucket there: 1,466.6 MB in 128")
+    normalise_peak: float = given(335, "MiB", LARGE)
+    reconcile_peak: float = given(241, "MiB", SHARES)
+    reconcile_memory: float = given(8.8, "bytes a record more", LARGE + ": 324 MiB")
+    roll_up_peak: float = given(514, "MiB", SHARES)
+    roll_up_memory: float = given(9.3, "bytes a record more", LARGE + ": 602 MiB")
+    audit_peak: float = given(304, "MiB", SHARES)
+    audit_memory: float = given(26, "bytes a record more", LARGE + ": 551 MiB")
     raw_bytes: float = given(146_700_000, "bytes", "files of the kept lake: packs of raw pages")
     events_bytes: float = given(101_100_000, "bytes", "files of the kept lake")
     charges_bytes: float = given(36_800_000, "bytes", "files of the kept lake")
@@ -95,11 +99,12 @@ class Measured:
     log_file_bytes: float = given(
         101, "bytes a file", "log entries of events of 16 and of 32 files: 2,379 and 3,995 bytes"
     )
-    state_row_memory: float = given(
-        434, "bytes a row", MONTH + ": 788 MiB, 157 of it at the start, 1,523,220 rows of daily"
+    state_record_memory: float = given(
+        10.8, "bytes a record of the month", MONTH + " and with `--messages 100000`: 570 and 264 MiB"
     )
-    state_row_cpu: float = given(1.6e-6, "CPU s a row", MONTH + ": credit, charge and state 2.42 CPU s")
-    hold_record_cpu: float = given(0.07e-6, "CPU s a record", MONTH + ": hold 2.3 CPU s, 33 million records")
+    state_account_memory: float = given(404_000, "bytes an account", "the rest of those 264 MiB, of 200 accounts")
+    state_row_cpu: float = given(1.36e-6, "CPU s a row", MONTH + ": credit, charge and state 1.65 CPU s, 1,215,810 rows of daily")
+    hold_record_cpu: float = given(0.063e-6, "CPU s a record", MONTH + ": hold 2.07 CPU s, 33 million records")
     publish_cpu: float = given(0.167, "CPU s an account", STATEMENTS + ", start included")
     mail_cpu: float = given(0.041, "CPU s a mail", STATEMENTS)
     publish_requests: float = given(120, "requests an account", "docs/bucket.md, a night with new usage, 24 months")
@@ -254,6 +259,11 @@ class Requests(NamedTuple):
     def all(self) -> float:
         return sum(self)
 
+    @property
+    def turns(self) -> float:
+        """Of requests one after the other; what waited is deleted several at a time."""
+        return self.all - self.delete + self.delete / S3Store.parallel
+
 
 def requests(groups: int, cut: int, packs: int, packs_a_share: float, *, late: int = 0) -> dict[str, Requests]:
     """Requests of the lake by step, of a day new to it, of one source; what does not grow is left out. ``late``: 1 where its
@@ -309,25 +319,24 @@ def moved(day: Day) -> float:
 
 def memory(day: Day) -> dict[str, float]:
     """Peak bytes of a task, by step. Those of one task a day grow with the records."""
-    m, base = day.m, day.m.open_peak * MIB
-    index = day.pages * m.index_row_memory
-    pages = min(day.raw, buckets.BUCKET_BYTES)
+    m, index = day.m, day.pages * day.m.index_row_memory
+    more = day.records - m.records
     return {
-        "pull": base + 2 * index,
-        "read": base + index + (m.read_peak - m.open_peak) * MIB * pages / m.read_bytes,
-        "make": base + index + (m.make_peak - m.open_peak) * MIB * day.bucket_bytes / m.make_bytes,
-        "normalise": base + index,
-        "reconcile": base + m.reconcile_memory * day.records,
-        "roll up": base + m.roll_up_memory * day.records,
-        "audit": base + m.audit_memory * day.records,
-        "state": base + m.state_row_memory * day.daily_rows * MONTH_DAYS,
-    }  # fmt: skip
+        "pull": m.pull_peak * MIB + 2 * index,
+        "read": m.read_peak * MIB + index,
+        "make": m.open_peak * MIB + index + (m.make_peak - m.open_peak) * MIB * day.bucket_bytes / m.make_bytes,
+        "normalise": m.normalise_peak * MIB + index,
+        "reconcile": m.reconcile_peak * MIB + m.reconcile_memory * more,
+        "roll up": m.roll_up_peak * MIB + m.roll_up_memory * more,
+        "audit": m.audit_peak * MIB + m.audit_memory * more,
+        "state": m.open_peak * MIB + m.state_account_memory * day.accounts + m.state_record_memory * day.records * MONTH_DAYS,
+    }
 
 
 def seconds(day: Day, step: str) -> float:
-    """Wall seconds of all of a step on one core, one request after the other: computing, waiting and moving."""
+    """Wall seconds of all of a step on one core: computing, waiting and moving."""
     copied = {"normalise": day.times * day.m.events_bytes, "rate": day.times * day.m.charges_bytes}.get(step, 0)
-    return cpu(day)[step] + asked(day)[step].all * day.a.store_latency + 2 * copied / day.a.store_speed
+    return cpu(day)[step] + asked(day)[step].turns * day.a.store_latency + 2 * copied / day.a.store_speed
 
 
 def alone(day: Day) -> float:
@@ -353,7 +362,7 @@ def dollars(day: Day) -> dict[str, float]:
     a, every = day.a, total(day)
     return {
         "vCPU hours, computing": sum(cpu(day).values()) / 3600 * a.vcpu_hour,
-        "vCPU hours, waiting for the store": every.all * a.store_latency / 3600 * a.vcpu_hour,
+        "vCPU hours, waiting for the store": every.turns * a.store_latency / 3600 * a.vcpu_hour,
         "PUT and LIST": (every.put + every.list) / 1000 * a.thousand_puts,
         "GET and HEAD": (every.get + every.head) / 1000 * a.thousand_gets,
         "storage, a month of it": sum(stored(day).values()) / 1e9 * a.gb_month,
@@ -407,16 +416,11 @@ def limits(m: Measured, a: Assumed) -> Iterator[Limit]:
     def make_task(day: Day) -> float:
         return seconds(day, "make") / day.buckets * day.in_a_task(day.buckets) / 3600
 
+    yield in_memory("audit", big, "measured at two sizes", "what is told of all records of a day, bucket by bucket")
+    yield in_memory("reconcile", big, "measured at two sizes", "count in the shares")
     yield in_memory(
-        "audit", big, "measured, taken as linear", "audit bucket by bucket: events and charges are cut alike"
-    )
-    yield in_memory("reconcile", big, "measured, taken as linear", "count each bucket, then add")
-    yield in_memory(
-        "roll up", big, "measured, taken as linear", "add up in the share; look for doubles bucket by bucket"
-    )
-    yield Limit(
-        "hashes of `_refuse_twice` alone, part of `roll up`", lambda d: 8 * d.records / GIB, big / GIB, "GiB", "8 bytes a record",
-        "the same bucket has all copies of a record within a source",
+        "roll up", big, "measured at two sizes: nearly all are hashes of records",
+        "look for doubles bucket by bucket: within a source the same one has all copies of a record",
     )  # fmt: skip
     yield Limit(
         "audit: no record twice, in all days of a night", lambda d: 16 * d.records * a.lookback_days / GIB, big / GIB, "GiB",
@@ -426,11 +430,8 @@ def limits(m: Measured, a: Assumed) -> Iterator[Limit]:
         "audit: no record twice, in a month without notes, at closing", lambda d: 16 * d.records * MONTH_DAYS / GIB, big / GIB, "GiB",
         "8 bytes a record and a sorted copy", "compare bucket with bucket over the days",
     )  # fmt: skip
-    yield in_memory("state", big, "measured, taken as linear", "statements by groups of accounts; daily cut by account")
-    yield Limit("one PUT of `daily`", lambda d: d.daily_rows * m.daily_row_bytes / GIB, _LARGEST / GIB, "GiB",
-                "measured bytes a row", "several files, cut by account")  # fmt: skip
-    yield in_time("rate", "requests counted; latency assumed: it deletes every piece, one by one",
-                  "delete 1,000 at once, or let a life-cycle rule do it; one object a share of pages")  # fmt: skip
+    yield in_memory("state", big, "measured at two sizes, of as many accounts", "statements by groups of accounts in mapped tasks")
+    yield in_time("rate", "requests counted; latency assumed", "let a life-cycle rule delete the pieces; copy in the shares")
     yield Limit("time of a `make share` task", make_task, task / 3600, "h", "requests counted; latency assumed",
                 "one object a share of pages, read by range; marks and totals read once")  # fmt: skip
     yield in_time("normalise", "requests counted; copies files into the view", "let the store copy; copy in the shares")

@@ -1,6 +1,6 @@
 """A day worked in shares: CPU, memory, store requests and bytes of every step, each in a process of its own.
 
-    python -m benchmarks.shares SETTINGS DAY [--bucket-mib 24]
+    python -m benchmarks.shares SETTINGS DAY [--bucket-mib 2]
 
 SETTINGS are those of a day that `python -m benchmarks.night --keep` made; the lake is a new folder that goes when all is
 measured. A step's process does all shares of that step, one after the other, so its peak is that of one share. CPU and peak
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from benchmarks.night.measure import measured
 from benchmarks.night.page import table
+from etl.buckets import BUCKET_BYTES
 
 ASKED = {
     "get": "GET",
@@ -113,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("settings", type=Path)
     parser.add_argument("day", type=date.fromisoformat)
-    parser.add_argument("--bucket-mib", type=float, default=24)
+    parser.add_argument("--bucket-mib", type=float, default=BUCKET_BYTES >> 20)
     parser.add_argument("--step", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     size = int(asked.bucket_mib * 2**20)
