@@ -77,8 +77,9 @@ class Cut:
         self.taken = False
         """Whether a bucket was handed out: it is not kept for another time."""
         self._empty = empty
-        self._waiting: list[list[pl.DataFrame]] = [[] for _ in range(buckets)]
+        self._waiting: list[pl.DataFrame] = []
         self._bytes = 0
+        self._left: dict[int, pl.DataFrame] = {}
         self._flushed = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -86,7 +87,7 @@ class Cut:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._waiting = []
+        self._waiting, self._left = [], {}
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -94,23 +95,30 @@ class Cut:
         """Keep these, of any bucket."""
         if rows.is_empty():
             return
-        parts = {0: rows}
         if self.buckets > 1:
             numbers = rows.select(bucket(self.buckets, self._by).alias("!bucket")).to_series()
-            cut = _compact(rows).with_columns(numbers).partition_by("!bucket", as_dict=True, include_key=False)
-            parts = {which: part for (which,), part in cut.items()}
-        for which, part in parts.items():
-            self._waiting[which].append(part)
-            self._bytes += part.estimated_size()
+            rows = _compact(rows).with_columns(numbers)
+        self._waiting.append(rows)
+        self._bytes += rows.estimated_size()
         if self.buckets > 1 and self._bytes >= WAITING_BYTES:
             self._flush()
 
     def take(self, number: int) -> pl.DataFrame:
         """The rows of one bucket, in the order they came; once, after the last `add`."""
         self.taken = True
+        if self._waiting:
+            self._left = self._parted()
         paths = [self._path(number, n) for n in range(self._flushed)]
-        waiting, self._waiting[number] = self._waiting[number], []
-        return joined([*(pl.read_ipc(path) for path in paths if path.exists()), *waiting], self._empty)
+        left = [self._left.pop(number)] if number in self._left else []
+        return joined([*(pl.read_ipc_stream(path) for path in paths if path.exists()), *left], self._empty)
+
+    def _parted(self) -> dict[int, pl.DataFrame]:
+        """What waits, by bucket: cut when it is much, for a hundred small frames of each batch cost more than what is in them."""
+        one = pl.concat(self._waiting, how="diagonal")
+        self._waiting, self._bytes = [], 0
+        if self.buckets == 1:
+            return {0: one}
+        return {which: part for (which,), part in one.partition_by("!bucket", as_dict=True, include_key=False).items()}
 
     def _path(self, number: int, flush: int) -> Path:
         return Path(self._folder.name) / f"{number}-{flush}.arrow"
@@ -118,12 +126,8 @@ class Cut:
     def _flush(self) -> None:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="tollbook-")
-        for which, parts in enumerate(self._waiting):
-            if parts:
-                one = pl.concat(parts, how="diagonal")
-                one.write_ipc(self._path(which, self._flushed), compat_level=pl.CompatLevel.newest())
-        self._waiting = [[] for _ in range(self.buckets)]
-        self._bytes = 0
+        for which, part in self._parted().items():
+            part.write_ipc_stream(self._path(which, self._flushed), compat_level=pl.CompatLevel.newest())
         self._flushed += 1
 
 
