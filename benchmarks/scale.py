@@ -41,7 +41,7 @@ NIGHT = "`python -m benchmarks.night --n 1000000 --rounds 1 --peers tollbook --k
 SHARES = "`python -m benchmarks.shares SETTINGS 2026-03-15` on the day that kept"
 LARGE = "the same of ten million messages and a million calls"
 MONTH = "`python benchmarks/month.py --rounds 1 --verbs state`"
-STATEMENTS = "`python benchmarks/reports.py --accounts 60 --processes 1 --stores folder`"
+STATEMENTS = "`python benchmarks/reports.py --accounts 400 --processes 2 --stores folder`"
 DEPLOY = "`make cluster` (docs/deploy.md)"
 
 
@@ -60,8 +60,8 @@ class Measured:
     messages: float = given(1_000_000, "messages", "the reference day")
     records: float = given(1_100_000, "records", "the reference day")
     accounts: float = given(200, "accounts", "the reference day")
-    alone_cpu: float = given(22.5, "CPU s", NIGHT + ": one process, no shares")
-    alone_peak: float = given(1_141, "MiB", NIGHT)
+    alone_cpu: float = given(22.3, "CPU s", NIGHT + ": one process, no shares")
+    alone_peak: float = given(584, "MiB", NIGHT)
     pull_cpu: float = given(1.97, "CPU s", SHARES)
     read_cpu: float = given(8.74, "CPU s", SHARES + ": `read share`")
     make_cpu: float = given(7.75, "CPU s", SHARES + ": `make share`, events and charges")
@@ -85,10 +85,10 @@ class Measured:
     audit_peak: float = given(304, "MiB", SHARES)
     audit_memory: float = given(26, "bytes a record more", LARGE + ": 551 MiB")
     raw_bytes: float = given(146_700_000, "bytes", "files of the kept lake: packs of raw pages")
-    events_bytes: float = given(101_100_000, "bytes", "files of the kept lake")
+    events_bytes: float = given(100_300_000, "bytes", "files of the kept lake")
     charges_bytes: float = given(36_800_000, "bytes", "files of the kept lake")
-    work_bytes: float = given(110_900_000, "bytes", SHARES + ": written by `read share`")
-    read_back_bytes: float = given(814_000_000, "bytes", SHARES + ": sum of MB read")
+    work_bytes: float = given(114_000_000, "bytes", SHARES + ": written by `read share`")
+    read_back_bytes: float = given(811_000_000, "bytes", SHARES + ": sum of MB read")
     daily_rows: float = given(696_301, "rows", "`rows` in the log entry of daily of the kept lake")
     daily_rows_tenth: float = given(114_148, "rows", "the same of a tenth of the records, the same 200 accounts")
     daily_row_bytes: float = given(8.25, "bytes a row", "daily of the kept lake: 5,741,171 bytes")
@@ -105,8 +105,8 @@ class Measured:
     state_account_memory: float = given(404_000, "bytes an account", "the rest of those 264 MiB, of 200 accounts")
     state_row_cpu: float = given(1.36e-6, "CPU s a row", MONTH + ": credit, charge and state 1.65 CPU s, 1,215,810 rows of daily")
     hold_record_cpu: float = given(0.063e-6, "CPU s a record", MONTH + ": hold 2.07 CPU s, 33 million records")
-    publish_cpu: float = given(0.167, "CPU s an account", STATEMENTS + ", start included")
-    mail_cpu: float = given(0.041, "CPU s a mail", STATEMENTS)
+    publish_cpu: float = given(0.159, "CPU s an account", STATEMENTS + ", start included")
+    mail_cpu: float = given(0.042, "CPU s a mail", STATEMENTS)
     publish_requests: float = given(120, "requests an account", "docs/bucket.md, a night with new usage, 24 months")
 
 
