@@ -89,12 +89,18 @@ def _ranked(column: pl.Series) -> tuple[pl.Series, int] | None:
     """Int64 in the order of the values, nulls last, and one more than the largest; None for a column of too many values."""
     if column.null_count() == len(column):
         return pl.repeat(0, len(column), dtype=pl.Int64, eager=True), 1
-    if column.dtype in (pl.String, pl.Categorical):
+    if column.dtype == pl.String:
         sample = column.gather_every(max(len(column) // SAMPLE, 1))
         if sample.n_unique() * 2 > len(sample) > 1:
             return None
-        values = column.unique().drop_nulls().cast(pl.String)
+        values = column.unique().drop_nulls()
         rank, size = column.cast(pl.Enum(values.sort())).to_physical().cast(pl.Int64), len(values)
+    elif column.dtype == pl.Categorical:
+        numbers = column.to_physical()
+        values = numbers.unique().drop_nulls()
+        names = values.cat.to(column.dtype).cast(pl.String)
+        ranks = pl.zeros(values.max() + 1, pl.Int64, eager=True).scatter(values, names.arg_sort().arg_sort().cast(pl.Int64))
+        rank, size = ranks.gather(numbers), len(values)
     elif column.dtype == pl.Boolean or column.dtype.is_integer() or column.dtype in (pl.Date, pl.Datetime):
         number = column.to_physical().cast(pl.Int64)
         low, high = number.min(), number.max()

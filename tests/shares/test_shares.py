@@ -369,6 +369,8 @@ def test_rows_are_ordered_as_polars_orders_them(rows):
         for keys in (["a", "b", "c", "d"], ["c", "a"], ["d"], ["b", "a", "d"]):
             expected = frame.sort(keys, nulls_last=True).select(keys)
             assert frame[ordering.order(frame, keys)].select(keys).equals(expected)
+            marked = frame.with_columns(pl.col("a", "d").cast(pl.Categorical))
+            assert ordering.order(marked, keys).equals(ordering.order(frame, keys))
     finally:
         ordering.FEW_ROWS = few
 
