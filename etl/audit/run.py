@@ -141,13 +141,15 @@ class _Audit:
 
     def noted_day(self, day: date) -> None:
         """`day`, or what is noted of its rows, with a new look at what the store has of them."""
-        known, begun = self._known.get(day), len(self.results)
-        if known and self._as_noted(day, known):
-            return
-        del self.results[begun:]
-        self.day(day)
-        if self.notes == "write" and (content := self._content(self._of_day(day))):
-            noted.write(self.lake, noted.day_key(day, content), self.results[begun:])
+        before, self.results = self.results, []
+        known = self._known.get(day)
+        if not (known and self._as_noted(day, known)):
+            self.results = []
+            self.day(day)
+            if self.notes == "write" and (content := self._content(self._of_day(day))):
+                noted.write(self.lake, noted.day_key(day, content), self.results)
+        # A day asks often what was found of it so far: of a year, that must not be all of the year.
+        self.results = [*before, *self.results]
 
     def _note(self, day: date, partitions: list[Partition]) -> list[tuple[str, str]] | None:
         content = self._content(partitions)
