@@ -96,7 +96,7 @@ def reset(handler):
 
 def half_gzip(handler):
     body = gzip.compress(b'{"messages": [], "page": 0, "next_page_uri": null}' * 50)[:40]
-    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     handler.wfile.write(head.encode() + body)
 
 
@@ -104,7 +104,7 @@ def packed(encoding: str, body: bytes = b'{"messages": [], "page": 0, "next_page
     """An answer packed in a way nobody asked for."""
 
     def answer(handler):
-        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         handler.wfile.write(head.encode() + body)
 
     return wire(answer)
